@@ -1,0 +1,1 @@
+"""What both services agree on: configuration, schedules, policies, the wire, run directories."""

@@ -1,0 +1,291 @@
+"""Policies as named arrays, and how they act, in NumPy.
+
+A policy is weights, an observation filter and an action distribution. Raw observations go in: the
+filter clip((obs - mean) / std, +-clip) belongs to the weights. Workers run policies with this
+module alone; the learner trains the same arrays with torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.arrays import Arrays, content_hash, pack, unpack
+from common.game import ActionSpace, Box, Discrete, Side
+from common.networks import Lstm, Mlp, Network
+
+FORMAT = "sparring-policy-1"
+
+Kind = Literal["mlp", "lstm", "random", "zero"]
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class PolicySpec:
+    """The shape of a policy: everything about it that is not a number in an array.
+
+    Attributes:
+        kind: the network, or `random` (uniform over the action space) or `zero` (no torque, or
+            action 0).
+        observation_size: length of the raw observation.
+        action: the action space; Gaussian with a learned, state-independent standard deviation over
+            a Box, categorical over Discrete.
+        hidden: widths of the hidden layers (empty: linear).
+        activation: of the hidden layers of an MLP.
+        clip: the filtered observation is clipped to +-clip (0: not clipped).
+    """
+
+    kind: Kind
+    observation_size: int
+    action: ActionSpace
+    hidden: tuple[int, ...] = ()
+    activation: Literal["tanh", "relu"] = "tanh"
+    clip: float = 0.0
+
+    def __post_init__(self) -> None:
+        # Equal specs must give equal JSON, so equal hashes: 5 and 5.0, lists and tuples.
+        object.__setattr__(self, "clip", float(self.clip))
+        object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
+
+    @property
+    def action_size(self) -> int:
+        """Length of an action as it travels: a Discrete action is one number."""
+        return self.action.size if isinstance(self.action, Box) else 1
+
+    @property
+    def head_size(self) -> int:
+        """Outputs of the policy network: means of a Box, logits of a Discrete space."""
+        return self.action.size if isinstance(self.action, Box) else self.action.n
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the arrays that a policy of this spec must have."""
+        if self.kind in ("random", "zero"):
+            return {}
+        shapes: dict[str, tuple[int, ...]] = {
+            "filter/mean": (self.observation_size,),
+            "filter/std": (self.observation_size,),
+        }
+        for network, outputs in (("policy", self.head_size), ("value", 1)):
+            layers = self._lstm_layers(outputs) if self.kind == "lstm" else self._layers(outputs)
+            for layer, (inputs, width) in layers.items():
+                shapes[f"{network}/{layer}/weight"] = (inputs, width)
+                shapes[f"{network}/{layer}/bias"] = (width,)
+        if isinstance(self.action, Box):
+            shapes["log_std"] = (self.action.size,)
+        return shapes
+
+    def _layers(self, outputs: int) -> dict[str, tuple[int, int]]:
+        widths = (self.observation_size, *self.hidden, outputs)
+        return {str(i): (widths[i], widths[i + 1]) for i in range(len(widths) - 1)}
+
+    def _lstm_layers(self, outputs: int) -> dict[str, tuple[int, int]]:
+        (units,) = self.hidden
+        return {
+            "embed": (self.observation_size, units),
+            "lstm": (2 * units, 4 * units),
+            "head": (units, outputs),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Policy:
+    """A policy: identified by name, version and the SHA-256 of its content.
+
+    Attributes:
+        name: what people call it; not part of the content.
+        version: counts the updates of a policy in training; not part of the content.
+        spec: its shape.
+        arrays: its numbers, float32, named as `PolicySpec.shapes` says.
+        game: the game it was made for, "" if unknown; not part of the content.
+
+    Raises:
+        ValueError: an array is missing, unknown, of another shape, or not finite.
+    """
+
+    name: str
+    version: int
+    spec: PolicySpec
+    arrays: Arrays
+    game: str = ""
+
+    def __post_init__(self) -> None:
+        expected = self.spec.shapes()
+        if odd := set(expected) ^ set(self.arrays):
+            raise ValueError(f"policy {self.name}: arrays missing or unknown: {sorted(odd)}")
+        for name, shape in expected.items():
+            array = self.arrays[name]
+            if array.shape != shape or array.dtype != np.float32:
+                raise ValueError(
+                    f"policy {self.name}: {name} is {array.dtype}{list(array.shape)}, "
+                    f"should be float32{list(shape)}"
+                )
+            if not np.isfinite(array).all():
+                raise ValueError(f"policy {self.name}: {name} holds NaN or infinity")
+        if "filter/std" in expected and not (self.arrays["filter/std"] > 0).all():
+            raise ValueError(f"policy {self.name}: filter/std must be positive")
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 (hex) of the content: spec and arrays, not name and version."""
+        return content_hash([FORMAT, asdict(self.spec)], self.arrays)
+
+    @property
+    def observation_size(self) -> int:
+        """Length of the raw observation."""
+        return self.spec.observation_size
+
+    @property
+    def action(self) -> ActionSpace:
+        """The action space."""
+        return self.spec.action
+
+    @cached_property
+    def _network(self) -> Network:
+        if self.spec.kind == "lstm":
+            return Lstm(self.arrays, "policy")
+        return Mlp(self.arrays, "policy", self.spec.activation)
+
+    @cached_property
+    def _filter(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return (
+            self.arrays["filter/mean"].astype(np.float64),
+            self.arrays["filter/std"].astype(np.float64),
+        )
+
+    @cached_property
+    def _std(self) -> NDArray[np.float64]:
+        return np.exp(self.arrays["log_std"].astype(np.float64))
+
+    def initial_state(self, n: int) -> Float32:
+        """Recurrent states (n, s) at the start of n episodes; s = 0 without recurrence."""
+        size = self._network.state_size if self.spec.kind == "lstm" else 0
+        return np.zeros((n, size), np.float32)
+
+    def noise(self, rng: np.random.Generator, steps: int) -> Float32:
+        """The randomness (steps, k) that `act` uses in `steps` steps of one episode."""
+        if self.spec.kind in ("random", "zero") or isinstance(self.action, Discrete):
+            return rng.random((steps, self.spec.action_size), np.float32)
+        return rng.standard_normal((steps, self.spec.action_size), np.float32)
+
+    def filtered(self, observations: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """clip((observations - mean) / std, +-clip), float64, of shape (n, obs)."""
+        mean, std = self._filter
+        x = observations - mean
+        x /= std
+        if self.spec.clip:
+            np.clip(x, -self.spec.clip, self.spec.clip, out=x)
+        return x
+
+    def act(
+        self, observations: Float32, state: Float32, noise: Float32 | None
+    ) -> tuple[Float32, Float32]:
+        """Actions and next recurrent states for n episodes.
+
+        Args:
+            observations: (n, obs) float32, raw.
+            state: (n, s), from `initial_state` or the last call.
+            noise: (n, k), a row of `noise` for each episode; None gives the mode.
+
+        Returns:
+            actions (n, a) float32, unclipped (a Discrete action is one number); states (n, s).
+        """
+        if self.spec.kind in ("random", "zero"):
+            return self._act_without_network(len(observations), noise), state
+        head, state = self._network(self.filtered(observations), state)
+        return self._sample(head, noise).astype(np.float32), state
+
+    def _act_without_network(self, n: int, noise: Float32 | None) -> Float32:
+        if noise is None or self.spec.kind == "zero":
+            return np.zeros((n, self.spec.action_size), np.float32)
+        if isinstance(self.action, Discrete):
+            choices: Float32 = np.floor(noise * np.float32(self.action.n))
+            return choices.clip(max=np.float32(self.action.n - 1))
+        low, high = np.float32(self.action.low), np.float32(self.action.high)
+        return low + noise * (high - low)
+
+    def _sample(self, head: NDArray[np.float64], noise: Float32 | None) -> NDArray[np.float64]:
+        if isinstance(self.action, Box):
+            return head if noise is None else head + noise * self._std
+        if noise is None:
+            mode: NDArray[np.int64] = head.argmax(axis=1, keepdims=True)
+            return mode.astype(np.float64)
+        weights = np.exp(head - head.max(axis=1, keepdims=True)).cumsum(axis=1)
+        # Noise is in [0, 1): with <= it never picks an action whose probability is 0.
+        below: NDArray[np.int64] = (weights[:, :-1] <= noise * weights[:, -1:]).sum(axis=1)
+        return below[:, None].astype(np.float64)
+
+    def renamed(self, name: str, version: int) -> Policy:
+        """The same content under another name and version."""
+        return replace(self, name=name, version=version)
+
+    def check_fits(self, game: str, side: Side) -> None:
+        """Raises ValueError unless this policy can play `side` of `game`."""
+        if self.game and self.game != game:
+            raise ValueError(f"policy {self.name} was made for {self.game}, not for {game}")
+        mine = (self.spec.observation_size, _shape(self.action))
+        theirs = (side.observation_size, _shape(side.action))
+        if mine != theirs:
+            raise ValueError(
+                f"policy {self.name} does not fit side {side.name} of {game}: it takes {mine[0]} "
+                f"observations and gives {mine[1]}, the side has {theirs[0]} and needs {theirs[1]}"
+            )
+
+    def to_bytes(self) -> bytes:
+        """Safetensors bytes, with spec, name, version and a checksum in the metadata."""
+        metadata = {
+            "format": FORMAT,
+            "name": self.name,
+            "version": self.version,
+            "game": self.game,
+            "spec": asdict(self.spec),
+        }
+        return pack(metadata, self.arrays)
+
+    @staticmethod
+    def from_bytes(data: bytes, source: str) -> Policy:
+        """Inverse of `to_bytes`. Raises ValueError, naming `source`, on anything else."""
+        metadata, arrays = unpack(data, source)
+        if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
+            raise ValueError(f"{source} is not a policy file of the format {FORMAT}")
+        try:
+            spec = spec_from_dict(metadata["spec"])
+            return Policy(
+                str(metadata["name"]), int(metadata["version"]), spec, arrays, metadata["game"]
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{source} is not a usable policy: {error!r}") from error
+        except ValueError as error:
+            raise ValueError(f"{source} is not a usable policy: {error}") from error
+
+
+def _shape(action: ActionSpace) -> str:
+    if isinstance(action, Discrete):
+        return f"one of {action.n} actions"
+    return f"{action.size} continuous actions"
+
+
+def spec_from_dict(fields: dict[str, Any]) -> PolicySpec:
+    """Inverse of `dataclasses.asdict` on a PolicySpec. Raises ValueError, KeyError or TypeError."""
+    action = fields["action"]
+    kind, activation = fields["kind"], fields["activation"]
+    if kind not in ("mlp", "lstm", "random", "zero") or activation not in ("tanh", "relu"):
+        raise ValueError(f"unknown kind {kind!r} or activation {activation!r}")
+    return PolicySpec(
+        kind=kind,
+        observation_size=int(fields["observation_size"]),
+        action=Discrete(int(action["n"]))
+        if "n" in action
+        else Box(int(action["size"]), float(action["low"]), float(action["high"])),
+        hidden=tuple(int(width) for width in fields["hidden"]),
+        activation=activation,
+        clip=float(fields["clip"]),
+    )
+
+
+def trivial(kind: Literal["random", "zero"], side: Side) -> Policy:
+    """The policy `random` or `zero` for a side."""
+    return Policy(kind, 0, PolicySpec(kind, side.observation_size, side.action), {})

@@ -1,0 +1,153 @@
+"""Layout of a run directory, and writing files so that a crash never leaves half of one.
+
+RUN/
+  config.yaml        the resolved configuration
+  run.json           command, versions, game, when it started
+  metrics.jsonl      one line a policy and iteration;  metrics.csv  the same as a table
+  events.jsonl       bursts, starts, ends
+  policies/NAME/VERSION.safetensors
+  state/ITERATION.safetensors   everything needed to go on
+  tensorboard/       log files of TensorBoard
+  learner.log, sampler.log      what the two services said (when `sparring train` started them)
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.errors import UserError
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Writes a file so that at every moment `path` holds the old content or the new, on disk.
+
+    A temporary file in the same folder, fsync, rename, fsync of the folder. Raises OSError, with
+    the old content kept and the temporary file removed.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames and new names in a folder last."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_VERSION = re.compile(r"(\d{8,})\.safetensors")
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """Paths of the files of a run."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Last part of the path."""
+        return self.path.name
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration, YAML."""
+        return self.path / "config.yaml"
+
+    @property
+    def info(self) -> Path:
+        """Command, versions, game."""
+        return self.path / "run.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line, one line a policy and iteration."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def events(self) -> Path:
+        """One JSON object a line: bursts, starts, ends."""
+        return self.path / "events.jsonl"
+
+    @property
+    def states(self) -> Path:
+        """Folder of saved states."""
+        return self.path / "state"
+
+    @property
+    def policies(self) -> Path:
+        """Folder of policies."""
+        return self.path / "policies"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Folder of TensorBoard logs."""
+        return self.path / "tensorboard"
+
+    def policy(self, name: str, version: int) -> Path:
+        """File of one version of a policy."""
+        return self.policies / name / f"{version:08d}.safetensors"
+
+    def versions(self, name: str) -> list[int]:
+        """Versions of a policy that are kept, ascending."""
+        return numbered(self.policies / name)
+
+    def create(self) -> None:
+        """Makes the folders. Raises UserError if the place cannot be written."""
+        try:
+            for folder in (self.path, self.states, self.policies, self.tensorboard):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make the run directory {self.path}: {error}") from error
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a run here already."""
+        return self.config.exists() or any(numbered(self.states))
+
+
+def numbered(folder: Path) -> list[int]:
+    """Numbers of the files NUMBER.safetensors in a folder, ascending; none if it is not there."""
+    if not folder.is_dir():
+        return []
+    return sorted(int(m.group(1)) for entry in folder.iterdir() if (m := _match(entry)))
+
+
+def _match(entry: Path) -> re.Match[str] | None:
+    return _VERSION.fullmatch(entry.name)
+
+
+def free_run_directory(runs: Path, stem: str) -> RunDirectory:
+    """A new directory RUNS/STEM-NNN that no run uses yet; it is made, so nobody else gets it.
+
+    Raises UserError if it cannot be made.
+    """
+    for path in _candidates(runs, stem):
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(f"cannot make a run directory in {runs}: {error}") from error
+        return RunDirectory(path)
+    raise UserError(f"{runs} holds too many runs called {stem}")
+
+
+def _candidates(runs: Path, stem: str) -> Iterator[Path]:
+    for number in range(1, 100_000):
+        yield runs / f"{stem}-{number:03d}"

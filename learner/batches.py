@@ -1,0 +1,307 @@
+"""Collects the answers to rollout tasks: hands tasks out, checks every chunk, drops duplicates.
+
+A task is open until one answer to it is whole. Each handing-out has a lease of its own; a lost
+worker or a deadline ends the lease and puts the task back. Whichever lease completes first counts.
+Nothing that fails a check is kept.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.game import Box, Discrete, GameDescription, Side
+from common.rpc import sparring_pb2 as pb
+from common.task import EpisodeRecord, RolloutTask
+from common.wire import REWARD_COLUMNS, WireError, array_from_bytes, summary_from_proto
+
+MAX_MAGNITUDE = 1e8
+"""Observations, actions and rewards beyond this are refused: no game here comes near it."""
+
+MAX_FAILURES = 3
+"""A task that workers report as failed this often ends the iteration with an error."""
+
+
+class TaskFailedError(RuntimeError):
+    """A task that no worker can play."""
+
+
+@dataclass
+class _Episode:
+    """An episode of which segments have come so far, in order."""
+
+    observations: list[NDArray[np.float32]] = field(default_factory=list)
+    actions: list[NDArray[np.float32]] = field(default_factory=list)
+    rewards: list[NDArray[np.float32]] = field(default_factory=list)
+    steps: int = 0
+
+
+@dataclass
+class _Lease:
+    task: RolloutTask
+    worker: str
+    deadline: float
+    partial: dict[int, _Episode] = field(default_factory=dict)
+    records: dict[int, EpisodeRecord] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a chunk: a verdict once a task's answer is decided, else None."""
+
+    verdict: pb.Verdict.ValueType | None
+    reason: str = ""
+
+
+class Ledger:
+    """The open tasks, their leases, and the records of those that are done.
+
+    Args:
+        incarnation: of this learner; answers from an earlier one are dropped.
+        lease_seconds: after this long a handed-out task is put back.
+        clock: seconds, monotonic; swapped in tests.
+    """
+
+    def __init__(
+        self,
+        incarnation: int,
+        lease_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.counters: Counter[str] = Counter()
+        self._incarnation = incarnation
+        self._lease_seconds = lease_seconds
+        self._clock = clock
+        self._sides: tuple[Side, ...] = ()
+        self._tasks: dict[int, RolloutTask] = {}
+        self._waiting: deque[int] = deque()
+        self._leases: dict[int, _Lease] = {}
+        self._lease_numbers = itertools.count(1)
+        self._done: dict[int, tuple[EpisodeRecord, ...]] = {}
+        self._failures: dict[int, list[str]] = {}
+
+    def describe(self, game: GameDescription) -> None:
+        """Tells the ledger the shapes that the game's chunks must have."""
+        self._sides = game.sides
+
+    def add(self, tasks: Iterable[RolloutTask]) -> None:
+        """Opens tasks; they are handed out in this order. Raises ValueError on a known id."""
+        for task in tasks:
+            if task.task_id in self._tasks:
+                raise ValueError(f"task {task.task_id} is there already")
+            self._tasks[task.task_id] = task
+            self._waiting.append(task.task_id)
+
+    def hand_out(self, worker: str) -> tuple[RolloutTask, int] | None:
+        """The next waiting task and its lease, or None if all are handed out or done."""
+        if not self._waiting:
+            return None
+        task = self._tasks[self._waiting.popleft()]
+        lease = next(self._lease_numbers)
+        self._leases[lease] = _Lease(task, worker, self._clock() + self._lease_seconds)
+        self.counters["tasks handed out"] += 1
+        return task, lease
+
+    def release(self, worker: str) -> int:
+        """Puts back everything handed to a worker that is gone. Returns how many tasks."""
+        lost = [number for number, lease in self._leases.items() if lease.worker == worker]
+        for number in lost:
+            self._put_back(number, "tasks put back: worker lost")
+        return len(lost)
+
+    def expire(self) -> int:
+        """Puts back tasks whose lease is over its deadline. Returns how many."""
+        now = self._clock()
+        late = [number for number, lease in self._leases.items() if lease.deadline < now]
+        for number in late:
+            self._put_back(number, "tasks put back: deadline")
+        return len(late)
+
+    def is_done(self, tasks: Sequence[RolloutTask]) -> bool:
+        """Whether every one of these tasks has a whole answer."""
+        return all(task.task_id in self._done for task in tasks)
+
+    def take(self, tasks: Sequence[RolloutTask]) -> list[tuple[EpisodeRecord, ...]]:
+        """The records of done tasks, in this order and in each by episode; forgets the tasks.
+
+        Raises TaskFailedError if a task failed too often, KeyError if one is not done.
+        """
+        for task in tasks:
+            del self._tasks[task.task_id]
+            self._failures.pop(task.task_id, None)
+        return [self._done.pop(task.task_id) for task in tasks]
+
+    def check_failures(self) -> None:
+        """Raises TaskFailedError, with the workers' words, if a task failed too often."""
+        for task_id, reasons in self._failures.items():
+            if len(reasons) >= MAX_FAILURES and task_id not in self._done:
+                raise TaskFailedError(
+                    f"task {task_id} failed {len(reasons)} times, last: {reasons[-1]}"
+                )
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks nobody plays."""
+        return len(self._waiting)
+
+    def counts(self) -> tuple[int, int]:
+        """How many tasks are open, and how many are done and not yet taken."""
+        return len(self._tasks) - len(self._done), len(self._done)
+
+    def fail(self, message: pb.TaskFailed) -> None:
+        """A worker could not play its task: counted, and the task put back."""
+        lease = self._leases.get(message.lease)
+        if message.incarnation != self._incarnation or lease is None:
+            self.counters["results dropped: late"] += 1
+            return
+        self._failures.setdefault(lease.task.task_id, []).append(message.reason)
+        self._put_back(message.lease, "tasks put back: failed on worker")
+
+    def receive(self, chunk: pb.Chunk) -> Outcome:
+        """Takes a chunk in.
+
+        Returns a verdict when it decides the answer to a task: accepted, dropped (a duplicate, late
+        or unknown one) or rejected (unusable: the task waits again).
+        """
+        if reason := self._unwanted(chunk):
+            self.counters[f"results dropped: {reason}"] += 1
+            return Outcome(pb.DROPPED if chunk.last else None, reason)
+        try:
+            whole = self._add(self._leases[chunk.lease], chunk)
+        except WireError as error:
+            self.counters[f"results rejected: {error.reason}"] += 1
+            self._put_back(chunk.lease, "tasks put back: answer rejected")
+            return Outcome(pb.REJECTED, str(error))
+        if not whole:
+            return Outcome(None)
+        lease = self._leases.pop(chunk.lease)
+        self._complete(lease)
+        return Outcome(pb.ACCEPTED)
+
+    def _complete(self, lease: _Lease) -> None:
+        task_id = lease.task.task_id
+        self._done[task_id] = tuple(lease.records[i] for i in range(len(lease.task.episodes)))
+        self.counters["tasks accepted"] += 1
+        self.counters["steps accepted"] += sum(r.summary.length for r in self._done[task_id])
+        if task_id in self._waiting:
+            self._waiting.remove(task_id)
+
+    def _unwanted(self, chunk: pb.Chunk) -> str:
+        """Why nobody waits for this chunk, "" if somebody does."""
+        if chunk.incarnation != self._incarnation:
+            return "earlier incarnation"
+        if chunk.task in self._done:
+            self._leases.pop(chunk.lease, None)
+            return "duplicate"
+        if chunk.task not in self._tasks:
+            return "unknown task"
+        lease = self._leases.get(chunk.lease)
+        if lease is None:
+            return "late"
+        return "" if lease.task.task_id == chunk.task else "foreign lease"
+
+    def _put_back(self, number: int, why: str) -> None:
+        lease = self._leases.pop(number)
+        task_id = lease.task.task_id
+        if task_id in self._done or task_id in self._waiting:
+            return
+        self.counters[why] += 1
+        if not any(other.task.task_id == task_id for other in self._leases.values()):
+            self._waiting.appendleft(task_id)
+
+    def _add(self, lease: _Lease, chunk: pb.Chunk) -> bool:
+        task = lease.task
+        if chunk.digest != task.digest:
+            raise WireError("digest", f"task {task.task_id}: the answer is to another content")
+        for segment in chunk.segments:
+            self._add_segment(lease, segment)
+        if not chunk.last:
+            return False
+        missing = len(task.episodes) - len(lease.records)
+        if missing:
+            raise WireError(
+                "incomplete",
+                f"task {task.task_id} lacks {missing} of {len(task.episodes)} episodes",
+            )
+        return True
+
+    def _add_segment(self, lease: _Lease, segment: pb.Segment) -> None:
+        task = lease.task
+        where = f"episode {segment.episode} of task {task.task_id}"
+        if segment.episode >= len(task.episodes) or segment.episode in lease.records:
+            raise WireError("order", f"{where} is unknown or came twice")
+        episode = lease.partial.setdefault(segment.episode, _Episode())
+        if segment.start != episode.steps:
+            raise WireError("order", f"{where}: step {segment.start} after {episode.steps} steps")
+        last = segment.HasField("summary")
+        if task.record >= 0:
+            self._add_arrays(self._sides[task.record], episode, segment, where)
+        episode.steps += segment.steps
+        if last:
+            lease.records[segment.episode] = _record(self._sides, episode, segment, where)
+            del lease.partial[segment.episode]
+
+    @staticmethod
+    def _add_arrays(side: Side, episode: _Episode, segment: pb.Segment, where: str) -> None:
+        rows = segment.steps + segment.HasField("summary")
+        seen = side.observation_size
+        actions = side.action.size if isinstance(side.action, Box) else 1
+        for name, data, height, width, kept in (
+            (
+                "observations",
+                segment.observations,
+                rows,
+                seen,
+                episode.observations,
+            ),
+            ("actions", segment.actions, segment.steps, actions, episode.actions),
+            ("rewards", segment.rewards, segment.steps, REWARD_COLUMNS, episode.rewards),
+        ):
+            array = array_from_bytes(data, height, width, f"{where}, {name}")
+            _check_magnitude(array, f"{where}, {name}")
+            kept.append(array)
+        if isinstance(side.action, Discrete) and segment.steps:
+            _check_choices(episode.actions[-1], side.action.n, where)
+
+
+def _record(
+    sides: tuple[Side, ...], episode: _Episode, segment: pb.Segment, where: str
+) -> EpisodeRecord:
+    summary = summary_from_proto(segment.summary)
+    sums = np.array(summary.dense + summary.outcome, np.float32)
+    if summary.length != episode.steps and episode.observations:
+        raise WireError(
+            "shape", f"{where}: {episode.steps} steps, its summary says {summary.length}"
+        )
+    if len(summary.dense) != len(sides) or len(summary.outcome) != len(sides):
+        raise WireError("shape", f"{where}: its summary is not for {len(sides)} sides")
+    if not -1 <= summary.winner < len(sides):
+        raise WireError("shape", f"{where}: side {summary.winner} cannot have won")
+    _check_magnitude(sums, f"{where}, summary")
+    empty = np.zeros((0, 0), np.float32)
+    return EpisodeRecord(
+        segment.episode,
+        summary,
+        np.concatenate(episode.observations) if episode.observations else empty,
+        np.concatenate(episode.actions) if episode.actions else empty,
+        np.concatenate(episode.rewards) if episode.rewards else empty,
+    )
+
+
+def _check_choices(actions: NDArray[np.float32], n: int, where: str) -> None:
+    if not (actions.min() >= 0 and actions.max() < n and (actions == np.floor(actions)).all()):
+        raise WireError("action", f"{where}: an action is none of 0 .. {n - 1}")
+
+
+def _check_magnitude(array: NDArray[np.float32], what: str) -> None:
+    # Comparisons with NaN are false, so one test finds NaN, infinity and nonsense.
+    if array.size and not (array.max() <= MAX_MAGNITUDE and array.min() >= -MAX_MAGNITUDE):
+        finite = np.isfinite(array).all()
+        what_is_wrong = f"a value beyond {MAX_MAGNITUDE:g}" if finite else "NaN or infinity"
+        raise WireError("magnitude" if finite else "not finite", f"{what} hold {what_is_wrong}")

@@ -1,0 +1,130 @@
+"""Saved states and kept policies of a run: atomic, checked, pruned."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from common.arrays import Arrays, pack, unpack
+from common.config import KeepConfig
+from common.errors import UserError
+from common.game import GameDescription
+from common.policy import Policy
+from common.runs import RunDirectory, atomic_write, numbered
+from learner.coordinator import Progress
+
+FORMAT = "sparring-state-1"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything a run needs to go on.
+
+    Attributes:
+        progress: how far it has come.
+        game: description of its game.
+        members, arrays: of the population (`Population.to_state`).
+        kept: policy name -> versions that stay on disk whatever comes after.
+    """
+
+    progress: Progress
+    game: GameDescription
+    members: dict[str, Any]
+    arrays: Arrays
+    kept: dict[str, list[int]]
+
+
+def save_state(run: RunDirectory, state: State, keep: KeepConfig) -> None:
+    """Writes the state after an iteration, then removes states older than the last few.
+
+    Raises UserError if it cannot be written; the states before it are untouched.
+    """
+    metadata = {
+        "format": FORMAT,
+        "progress": asdict(state.progress),
+        "game": state.game.to_json(),
+        "members": state.members,
+        "kept": state.kept,
+    }
+    write(run, state_path(run, state.progress.iteration), pack(metadata, state.arrays))
+    for iteration in numbered(run.states)[: -keep.states]:
+        state_path(run, iteration).unlink(missing_ok=True)
+
+
+def state_path(run: RunDirectory, iteration: int) -> Any:
+    """File of the state after an iteration."""
+    return run.states / f"{iteration:08d}.safetensors"
+
+
+def write(run: RunDirectory, path: Any, data: bytes) -> None:
+    """`atomic_write` whose failure says what is kept and how to go on."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, data)
+    except OSError as error:
+        what = "the disk is full" if error.errno == errno.ENOSPC else os.strerror(error.errno or 0)
+        saved = numbered(run.states)
+        kept = f"the state of iteration {saved[-1]} is kept" if saved else "nothing was saved yet"
+        raise UserError(
+            f"cannot write {path}: {what}; {kept}: make room, then go on with --resume"
+        ) from error
+
+
+def load_newest(run: RunDirectory) -> State:
+    """The newest readable state; damaged ones are reported and passed over.
+
+    Raises UserError if there is none.
+    """
+    iterations = numbered(run.states)
+    for iteration in reversed(iterations):
+        path = state_path(run, iteration)
+        try:
+            return _load(path)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("state %s is unusable, trying the one before: %s", path.name, error)
+    if iterations:
+        raise UserError(f"none of the {len(iterations)} states in {run.states} can be read")
+    raise UserError(f"{run.path} holds no saved state to resume from")
+
+
+def _load(path: Any) -> State:
+    metadata, arrays = unpack(path.read_bytes(), str(path))
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT}")
+    progress = dict(metadata["progress"])
+    progress["adversaries"] = tuple(progress["adversaries"])
+    return State(
+        progress=Progress(**progress),
+        game=GameDescription.from_json(metadata["game"]),
+        members=metadata["members"],
+        arrays=arrays,
+        kept=metadata["kept"],
+    )
+
+
+def save_policies(run: RunDirectory, policies: Iterable[Policy]) -> None:
+    """Writes policies to their place, unless they are there. Raises UserError."""
+    for policy in policies:
+        path = run.policy(policy.name, policy.version)
+        if not path.exists():
+            write(run, path, policy.to_bytes())
+
+
+def prune_policies(run: RunDirectory, name: str, kept: Iterable[int], last: int) -> None:
+    """Removes versions of a policy that are neither in `kept` nor among the `last` newest."""
+    versions = run.versions(name)
+    for version in set(versions) - set(kept) - set(versions[-last:]):
+        run.policy(name, version).unlink(missing_ok=True)
+
+
+def drop_newer_policies(run: RunDirectory, name: str, version: int) -> None:
+    """Removes versions newer than the state that is resumed from: they are made again."""
+    for newer in run.versions(name):
+        if newer > version:
+            run.policy(name, newer).unlink(missing_ok=True)

@@ -1,0 +1,74 @@
+"""A rollout buffer for Stable-Baselines3 that is filled with a whole batch at once."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.type_aliases import RolloutBufferSamples
+
+
+class EpisodeBuffer(RolloutBuffer):
+    """Gives the same minibatches as RolloutBuffer for the same numbers and the same seed, sooner.
+
+    RolloutBuffer gathers each minibatch in NumPy and copies it into a tensor, both in fresh memory;
+    on a CPU the page faults cost a third of the update. Here the batch is a tensor already, and
+    every minibatch of observations is gathered into the same memory: PPO has finished with one
+    minibatch before it asks for the next.
+    """
+
+    def fill(
+        self,
+        observations: torch.Tensor,
+        actions: torch.Tensor,
+        values: NDArray[np.float32],
+        log_probs: NDArray[np.float32],
+        advantages: NDArray[np.float32],
+        returns: NDArray[np.float32],
+    ) -> None:
+        """Replaces the content by a batch of N steps.
+
+        Args:
+            observations: (N, obs) float32, filtered, on the device of the buffer.
+            actions: (N, a) float32, on the device of the buffer.
+            values: (N,), estimated before the update.
+            log_probs: (N,), of the actions before the update.
+            advantages: (N,).
+            returns: (N,).
+        """
+        self.buffer_size = self.pos = len(values)
+        self.full = True
+        # PPO.train reads `values` and `returns` itself, as arrays.
+        self.values, self.log_probs = values, log_probs
+        self.advantages, self.returns = advantages, returns
+        self._tensors = [
+            actions,
+            *(self.to_torch(column) for column in (values, log_probs, advantages, returns)),
+        ]
+        self._observations = observations
+
+    def get(self, batch_size: int | None = None) -> Generator[RolloutBufferSamples, None, None]:
+        """One pass over the batch in random order, drawn as RolloutBuffer draws it.
+
+        The observations of a minibatch are overwritten by the next.
+        """
+        # The global generator, because RolloutBuffer uses it and the update must equal its own.
+        drawn = np.random.permutation(self.buffer_size)  # noqa: NPY002
+        order = torch.from_numpy(drawn).to(self.device)
+        rows = batch_size or self.buffer_size
+        minibatch = self._observations.new_empty((rows, *self._observations.shape[1:]))
+        for start in range(0, self.buffer_size, rows):
+            indices = order[start : start + rows]
+            observations = minibatch[: len(indices)]
+            torch.index_select(self._observations, 0, indices, out=observations)
+            yield RolloutBufferSamples(observations, *(column[indices] for column in self._tensors))
+
+    def release(self) -> None:
+        """Frees the batch."""
+        self.buffer_size = 0
+        self._tensors = []
+        self._observations = self._observations.new_empty(0)
+        self.reset()

@@ -1,0 +1,184 @@
+"""All policies of a run: the victim, the adversaries, the normal opponent; who can be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common import policies
+from common.arrays import Arrays
+from common.config import Config, RewardConfig
+from common.errors import UserError
+from common.game import GameDescription, Side
+from common.policy import Policy
+from common.ppo_settings import PpoSettings
+from learner.coordinator import NORMAL, VICTIM, roles_trained
+from learner.ppo import Trainer
+
+FRESH = "fresh"
+
+
+@dataclass
+class Member:
+    """One policy of the run.
+
+    Attributes:
+        policy: as it plays now.
+        trainer: None if this run never trains it.
+        steps: environment steps it was trained on.
+    """
+
+    policy: Policy
+    trainer: Trainer | None
+    steps: int = 0
+
+
+class Population:
+    """The policies of a run by name.
+
+    Args:
+        config: the experiment.
+        game: its description.
+        zoo: the folder agent-zoo, if given.
+        runs: where `run:RUN/NAME` looks for runs.
+
+    Raises:
+        UserError: the sides or a policy do not fit the game, or a policy cannot be had.
+    """
+
+    def __init__(self, config: Config, game: GameDescription, zoo: Path | None, runs: Path) -> None:
+        self._config = config
+        self._game = game
+        self._zoo = zoo
+        self._runs = runs
+        self._trained = roles_trained(config)
+        self.members: dict[str, Member] = {}
+        check_sides(config, game)
+
+    def start(self) -> None:
+        """Makes the policies that a run begins with (adversaries come with their burst)."""
+        victim = self._config.victim
+        self.members[VICTIM] = self._make(
+            VICTIM, victim.policy, victim.ppo, victim.reward, seed_key=0
+        )
+        if self._config.normal:
+            policy = self._resolve(self._config.normal.policy, self.side(NORMAL))
+            self.members[NORMAL] = Member(policy.renamed(NORMAL, policy.version), None)
+
+    def ensure_adversaries(self, names: Iterable[str]) -> None:
+        """Makes the adversaries that are not there yet; those no longer named are let go."""
+        names = tuple(names)
+        for old in [n for n in self.members if n not in (VICTIM, NORMAL, *names)]:
+            del self.members[old]
+        settings = self._config.adversary
+        for position, name in enumerate(names):
+            if name in self.members:
+                continue
+            number = int(name.rpartition("-")[2])
+            sources = settings.policies if number < settings.count else ()
+            source = sources[position] if sources else FRESH
+            self.members[name] = self._make(
+                name, source, settings.ppo, settings.reward, seed_key=number + 1
+            )
+
+    def side(self, name: str) -> int:
+        """Index of the side that a policy of this name plays."""
+        victim = self._game.side_index(self._config.victim.side)
+        return victim if name == VICTIM else 1 - victim
+
+    def reward(self, name: str) -> RewardConfig:
+        """What this policy is paid in training."""
+        return self._config.victim.reward if name == VICTIM else self._config.adversary.reward
+
+    def hashes(self) -> dict[str, str]:
+        """Content hash of every policy."""
+        return {name: member.policy.hash for name, member in self.members.items()}
+
+    def _make(
+        self, name: str, source: str, ppo: PpoSettings, reward: RewardConfig, seed_key: int
+    ) -> Member:
+        role = "victim" if name == VICTIM else "adversary"
+        index = self.side(name)
+        side = self._game.sides[index]
+        seed = int(
+            np.random.SeedSequence(self._config.seed, spawn_key=(3, seed_key)).generate_state(1)[0]
+        )
+        if source == FRESH:
+            if role not in self._trained:
+                raise UserError(
+                    f"the {role} neither trains in this schedule nor comes from anywhere: "
+                    f"set {'victim.policy' if role == 'victim' else 'adversary.policies'}"
+                )
+            trainer = Trainer.fresh(name, side, ppo, seed, game=self._game.name)
+            return Member(trainer.policy(0), trainer)
+        policy = self._resolve(source, index)
+        if role not in self._trained:
+            return Member(policy.renamed(name, policy.version), None)
+        scale = self._value_scale(source, reward)
+        trainer = Trainer.from_policy(policy.renamed(name, 0), ppo, seed, value_scale=scale)
+        return Member(trainer.policy(0), trainer)
+
+    def _value_scale(self, source: str, reward: RewardConfig) -> float:
+        """Zoo values are in the game's own rewards; those of our runs in training rewards."""
+        if not source.startswith("zoo:"):
+            return 1.0
+        dense, outcome, _ = reward.weights(0)
+        return dense or outcome / self._game.win_reward or 1.0
+
+    def _resolve(self, source: str, index: int) -> Policy:
+        return policies.resolve(
+            source,
+            game=self._game.name,
+            side=self._game.sides[index],
+            zoo=self._zoo,
+            runs=self._runs,
+        )
+
+    def to_state(self) -> tuple[dict[str, Any], Arrays]:
+        """JSON-able facts and named arrays from which `restore` makes the same population."""
+        facts: dict[str, Any] = {}
+        arrays: Arrays = {}
+        for name, member in self.members.items():
+            facts[name] = {
+                "version": member.policy.version,
+                "steps": member.steps,
+                "hash": member.policy.hash,
+                "trained": member.trainer is not None,
+            }
+            arrays[f"{name}:policy"] = np.frombuffer(member.policy.to_bytes(), np.uint8)
+            if member.trainer is not None:
+                for key, array in member.trainer.state().items():
+                    arrays[f"{name}:trainer:{key}"] = array
+        return facts, arrays
+
+    def restore(self, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Inverse of `to_state`. Raises ValueError if the state does not fit together."""
+        for name, fact in facts.items():
+            policy = Policy.from_bytes(arrays[f"{name}:policy"].tobytes(), f"policy {name}")
+            if policy.hash != fact["hash"] or policy.version != fact["version"]:
+                raise ValueError(f"the saved policy {name} is not the one the state names")
+            member = Member(policy, None, int(fact["steps"]))
+            if fact["trained"]:
+                ppo = (self._config.victim if name == VICTIM else self._config.adversary).ppo
+                member.trainer = Trainer.from_policy(policy, ppo, seed=0)
+                prefix = f"{name}:trainer:"
+                member.trainer.load_state(
+                    {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+                )
+            self.members[name] = member
+
+
+def check_sides(config: Config, game: GameDescription) -> Side:
+    """The victim's side. Raises UserError if the game has no such side."""
+    try:
+        side = game.sides[game.side_index(config.victim.side)]
+    except ValueError as error:
+        raise UserError(f"victim.side: {error}") from error
+    if len(game.sides) == 1 and (config.normal or "adversary" in roles_trained(config)):
+        raise UserError(f"{game.name} has one side: it has no adversaries; train role: victim")
+    return side

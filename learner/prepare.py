@@ -1,0 +1,139 @@
+"""Before a run starts: its configuration and its directory, without loading torch."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import shlex
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from common import config as configuration
+from common.config import Config
+from common.errors import UserError
+from common.runs import RunDirectory, atomic_write, free_run_directory, numbered
+from common.zoo import load_zoo_policy
+
+log = logging.getLogger(__name__)
+
+
+def prepare(
+    source: str | None,
+    run: Path | None,
+    resume: bool,
+    overrides: list[str],
+    zoo: Path | None,
+    runs: Path,
+) -> tuple[Config, RunDirectory]:
+    """The resolved configuration and the run directory, made or checked.
+
+    Raises:
+        UserError: a bad configuration, a directory that holds another run, nothing to resume.
+    """
+    if resume:
+        return _prepare_resume(source, run, overrides, zoo)
+    if source is None:
+        known = ", ".join(configuration.preset_names())
+        raise UserError(f"name a preset ({known}) or a YAML file")
+    config = configuration.load(source, overrides)
+    if zoo is not None:
+        config = config.model_copy(update={"zoo": str(zoo.resolve())})
+    _check_zoo_policies(config)
+    directory = RunDirectory(run) if run else free_run_directory(runs, config.preset)
+    if directory.exists:
+        raise UserError(
+            f"{directory.path} holds a run already: go on with it by --resume, or choose another"
+        )
+    directory.create()
+    _describe_run(directory, config)
+    return config, directory
+
+
+def _prepare_resume(
+    source: str | None, run: Path | None, overrides: list[str], zoo: Path | None
+) -> tuple[Config, RunDirectory]:
+    if run is None:
+        raise UserError("--resume needs --run DIR, the run to go on with")
+    directory = RunDirectory(run)
+    if not directory.config.exists():
+        raise UserError(f"{run} holds no run to resume (there is no {directory.config.name})")
+    saved = configuration.from_yaml(directory.config)
+    if source is None and overrides:
+        raise UserError("--set with --resume needs the preset or file that the run started from")
+    if source is not None:
+        given = configuration.load(source, overrides)
+        if different := configuration.differences(saved, given):
+            raise UserError(
+                f"{run} is a run of another configuration: {'; '.join(different)}. "
+                "Leave the preset out to resume it as it is, or choose another --run"
+            )
+        saved = given.model_copy(update={"zoo": saved.zoo})
+    if zoo is not None:
+        saved = saved.model_copy(update={"zoo": str(zoo.resolve())})
+    if not numbered(directory.states):
+        log.warning("%s has no saved state yet: it starts from the beginning", run)
+    return saved, directory
+
+
+def _describe_run(directory: RunDirectory, config: Config) -> None:
+    info = {
+        "command": shlex.join(sys.argv),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+    }
+    try:
+        atomic_write(directory.info, json.dumps(info, indent=2).encode())
+        atomic_write(directory.config, config.to_yaml().encode())
+    except OSError as error:
+        raise UserError(f"cannot write to {directory.path}: {error.strerror}") from error
+
+
+_PACKAGES = (
+    "sparring",
+    "mujoco",
+    "numpy",
+    "torch",
+    "stable-baselines3",
+    "ray",
+    "grpcio",
+    "protobuf",
+    "gymnasium",
+    "pettingzoo",
+    "safetensors",
+    "pydantic",
+)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor()
+
+
+def _check_zoo_policies(config: Config) -> None:
+    """Loads the zoo policies that a run names, before anything is started."""
+    names = [config.victim.policy, *config.adversary.policies]
+    names += [config.normal.policy] if config.normal else []
+    for name in names:
+        if name.startswith("zoo:"):
+            try:
+                load_zoo_policy(name, Path(config.zoo) if config.zoo else None)
+            except ValueError as error:
+                raise UserError(str(error)) from error

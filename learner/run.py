@@ -1,0 +1,375 @@
+"""A training run: from the first worker that joins to the last burst."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from common.config import Config
+from common.game import GameDescription
+from common.rpc import sparring_pb2 as pb
+from common.runs import RunDirectory
+from common.schedule import Burst
+from common.statistics import wilson
+from common.task import EpisodeRecord
+from learner import checkpoint
+from learner.batches import Ledger
+from learner.coordinator import (
+    Job,
+    JobResult,
+    Planner,
+    Progress,
+    advance,
+    in_training,
+    open_burst,
+    result_of,
+    share_done,
+    training_seed,
+)
+from learner.dispatch import Dispatcher
+from learner.metrics import RunRecords
+from learner.population import Population, check_sides
+from learner.ppo import TrainingBatch, set_threads
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class RefusedError(Exception):
+    """A worker that does not fit the run, and why."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """What training on a job's batch gave."""
+
+    result: JobResult
+    row: dict[str, Any]
+
+
+class TrainingRun:
+    """The state of a run in this process, and the loop that moves it.
+
+    All torch work runs in one thread of its own, so that the number of torch threads is the same
+    for all of it and the event loop stays free to take results in.
+
+    Args:
+        directory: where it is kept.
+        config: the experiment.
+        zoo: the folder agent-zoo, if given.
+        runs: where `run:` policies are looked for.
+        resume: go on from the newest saved state.
+    """
+
+    def __init__(
+        self, directory: RunDirectory, config: Config, zoo: Path | None, runs: Path, resume: bool
+    ) -> None:
+        self.directory = directory
+        self.config = config
+        self.incarnation = secrets.randbits(63)
+        self.ledger = Ledger(self.incarnation, config.learner.lease_seconds)
+        self.dispatcher = Dispatcher(self.ledger, config.learner.heartbeat_seconds)
+        self.game: GameDescription | None = None
+        self.progress = Progress()
+        self.burst: Burst | None = None
+        self.population: Population | None = None
+        self.results: list[JobResult] = []
+        self.recent: deque[tuple[int, float]] = deque(maxlen=5)
+        self.saved_at: float | None = None
+        self.finished = False
+        self._zoo, self._runs = zoo, runs
+        self._files: dict[str, bytes] = {}
+        self._kept: dict[str, list[int]] = {}
+        self._described: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._describing = asyncio.Lock()
+        self._records: RunRecords | None = None
+        self._state = checkpoint.load_newest(directory) if resume else None
+        self._torch = ThreadPoolExecutor(
+            1, "torch", initializer=set_threads, initargs=(config.learner.threads,)
+        )
+
+    async def join(self, description: GameDescription) -> None:
+        """Checks a worker's game against the run's; the first worker of a new run sets it.
+
+        Raises RefusedError.
+        """
+        async with self._describing:
+            if self.game is None:
+                await self._begin(description)
+        assert self.game is not None
+        if description != self.game:
+            raise RefusedError(_game_mismatch(self.game, description))
+
+    async def _begin(self, description: GameDescription) -> None:
+        wanted = self.config.game
+        if (description.name, description.physics) != (wanted.name, wanted.physics):
+            raise RefusedError(
+                f"this run plays {wanted.name} ({wanted.physics}), "
+                f"the worker offers {description.name} ({description.physics})"
+            )
+        game = self._state.game if self._state else description
+        try:
+            check_sides(self.config, game)
+            self.population = await self._in_torch(lambda: self._make_population(game))
+        except Exception as error:
+            if not self._described.done():
+                self._described.set_exception(error)
+            raise RefusedError(f"the run cannot start: {error}") from error
+        self.game = game
+        self.ledger.describe(game)
+        self._described.set_result(None)
+
+    def _make_population(self, game: GameDescription) -> Population:
+        population = Population(self.config, game, self._zoo, self._runs)
+        if self._state is None:
+            population.start()
+        else:
+            population.restore(self._state.members, self._state.arrays)
+        return population
+
+    def policy_file(self, content_hash: str) -> bytes | None:
+        """Safetensors bytes of a policy that plays now."""
+        return self._files.get(content_hash)
+
+    async def run(self) -> None:
+        """Runs to the end of the schedule. Raises what ends it early; the last state is kept."""
+        await self._described
+        if self._state:
+            self.progress, self._kept = self._state.progress, self._state.kept
+            for name, fact in self._state.members.items():
+                checkpoint.drop_newer_policies(self.directory, name, fact["version"])
+            self._state = None
+        self._records = RunRecords(self.directory, self.progress.iteration)
+        self._records.event("start", self.progress.iteration, time=time.time())
+        try:
+            await self._bursts()
+            self._records.event("end", self.progress.iteration, time=time.time())
+            self.finished = True
+        finally:
+            self._records.close()
+
+    async def close(self) -> None:
+        """Waits for a save or an update that is under way."""
+        await asyncio.to_thread(self._torch.shutdown, wait=True, cancel_futures=True)
+
+    async def _bursts(self) -> None:
+        assert self.population and self.game and self._records
+        planner = Planner(self.config, self.game)
+        while True:
+            was_open = self.progress.opened
+            progress, current = open_burst(self.config, self.progress)
+            self.burst = current
+            if current is None:
+                return
+            await self._in_torch(partial(self.population.ensure_adversaries, progress.adversaries))
+            self.progress = progress
+            if not was_open:
+                self._burst_event("burst_start", progress.iteration + 1, current)
+            if progress.iteration == 0:
+                await self._in_torch(self._save)
+            await self._iteration(planner, current)
+
+    async def _iteration(self, planner: Planner, current: Burst) -> None:
+        assert self.population
+        started = time.perf_counter()
+        before = self.population.hashes()
+        jobs = planner.plan(current, self.progress, before)
+        self._files = {m.policy.hash: m.policy.to_bytes() for m in self._members()}
+        self.ledger.add(task for job in jobs for task in job.tasks)
+        self.dispatcher.dispatch()
+        updates: list[Update] = []
+        for number, job in enumerate(jobs):
+            await self._played(job)
+            played = time.perf_counter() - started
+            records = [r for rs in self.ledger.take(job.tasks) for r in rs]
+            update = await self._in_torch(partial(self._train, job, number, records))
+            updates.append(update)
+            update.row["seconds_playing"] = played
+        seconds = time.perf_counter() - started
+        self.results = [update.result for update in updates]
+        self.recent.append((sum(result.steps for result in self.results), seconds))
+        self._check_frozen(before, {job.policy for job in jobs})
+        self.progress = advance(current, self.progress, jobs, self.results, seconds)
+        over = self.progress.burst != current.index
+        self._note_kept(current, over)
+        await self._in_torch(lambda: self._record(current, updates, seconds))
+        if over:
+            self._burst_event("burst_end", self.progress.iteration, current)
+        await self._in_torch(self._save)
+
+    async def _played(self, job: Job) -> None:
+        """Waits until every task of the job has a whole answer."""
+        while not self.ledger.is_done(job.tasks):
+            self.ledger.check_failures()
+            self.dispatcher.changed.clear()
+            await self.dispatcher.changed.wait()
+
+    def _train(self, job: Job, number: int, records: Sequence[EpisodeRecord]) -> Update:
+        assert self.population and self.game
+        member = self.population.members[job.policy]
+        assert member.trainer is not None
+        started = time.perf_counter()
+        weights = np.array(self.population.reward(job.policy).weights(member.steps), np.float64)
+        weights[1:] /= self.game.win_reward
+        batch = TrainingBatch(
+            observations=np.concatenate([r.observations for r in records]),
+            actions=np.concatenate([r.actions for r in records]),
+            rewards=(np.concatenate([r.rewards for r in records]) @ weights).astype(np.float32),
+            lengths=np.array([r.summary.length for r in records], np.int64),
+            truncated=np.array([r.summary.truncated for r in records], np.bool_),
+        )
+        seed = training_seed(self.config.seed, self.progress.iteration, number)
+        metrics = member.trainer.train(batch, seed)
+        side = self.population.side(job.policy)
+        result = result_of(job, side, records)
+        member.steps += result.steps
+        member.policy = member.trainer.policy(member.policy.version + 1)
+        row = {
+            "policy": job.policy,
+            "version": member.policy.version,
+            "policy_steps": member.steps,
+            **_summary(result, records, side),
+            "reward": float(batch.rewards.sum()) / len(records),
+            "ppo": metrics.as_dict(),
+            "seconds_training": time.perf_counter() - started,
+        }
+        return Update(result, row)
+
+    def _check_frozen(self, before: dict[str, str], trained: set[str]) -> None:
+        assert self.population
+        for name, content_hash in self.population.hashes().items():
+            if name not in trained and before[name] != content_hash:
+                raise RuntimeError(f"policy {name} changed although it was frozen")
+
+    def _note_kept(self, current: Burst, over: bool) -> None:
+        assert self.population
+        keep = self.config.keep
+        regular = keep.every and self.progress.iteration % keep.every == 0
+        if (over and keep.burst_ends) or regular:
+            for name in in_training(current, self.progress):
+                version = self.population.members[name].policy.version
+                versions = self._kept.setdefault(name, [])
+                if version not in versions:
+                    versions.append(version)
+
+    def _record(self, current: Burst, updates: Sequence[Update], seconds: float) -> None:
+        assert self._records
+        for update in updates:
+            self._records.metrics(
+                {
+                    "iteration": self.progress.iteration,
+                    "burst": current.index,
+                    "role": current.role,
+                    "steps": self.progress.steps,
+                    **update.row,
+                    "seconds": seconds,
+                    "steps_per_second": sum(r.steps for r in self.results) / seconds,
+                    "time": time.time(),
+                }
+            )
+        self._records.flush()
+
+    def _burst_event(self, kind: str, iteration: int, current: Burst) -> None:
+        assert self._records and self.population
+        self._records.event(
+            kind,
+            iteration,
+            burst=current.index,
+            role=current.role,
+            length=current.length,
+            unit=current.unit,
+            steps=self.progress.steps,
+            policies={
+                name: {"version": member.policy.version, "hash": member.policy.hash}
+                for name, member in self.population.members.items()
+            },
+            time=time.time(),
+        )
+
+    def _save(self) -> None:
+        assert self.population and self.game
+        members = list(self._members())
+        checkpoint.save_policies(self.directory, (member.policy for member in members))
+        facts, arrays = self.population.to_state()
+        state = checkpoint.State(self.progress, self.game, facts, arrays, self._kept)
+        checkpoint.save_state(self.directory, state, self.config.keep)
+        for name, member in self.population.members.items():
+            if member.trainer is not None:
+                kept = {0, *self._kept.get(name, [])}
+                checkpoint.prune_policies(self.directory, name, kept, self.config.keep.last)
+        self.saved_at = time.monotonic()
+
+    def _members(self) -> Sequence[Any]:
+        assert self.population
+        return list(self.population.members.values())
+
+    async def _in_torch(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._torch, work)
+
+    @property
+    def phase(self) -> str:
+        """One word for what the run does now."""
+        if self.finished:
+            return "finished"
+        if self.dispatcher.paused:
+            return "paused"
+        return "playing" if self.burst and self.dispatcher.connections else "waiting"
+
+    def seconds_left(self) -> float | None:
+        """From the share of the schedule that is done and the time it took."""
+        share = share_done(self.config, self.progress)
+        if not share or not self.progress.seconds:
+            return None
+        return self.progress.seconds * (1 - share) / share
+
+    def finish_workers(self) -> None:
+        """Tells every worker that the run is over."""
+        reason = f"run {self.directory.name} is finished"
+        self.dispatcher.broadcast(pb.LearnerMessage(finished=pb.Finished(reason=reason)))
+
+
+def _summary(result: JobResult, records: Sequence[EpisodeRecord], side: int) -> dict[str, Any]:
+    wins = sum(count.wins for count in result.against.values())
+    interval = wilson(wins, result.episodes)
+    count = len(records)
+    return {
+        "episodes": result.episodes,
+        "episode_steps": result.steps,
+        "win_rate": interval.value,
+        "win_rate_low": interval.low,
+        "win_rate_high": interval.high,
+        "ties": sum(c.ties for c in result.against.values()),
+        "against": {
+            name: {"episodes": c.episodes, "wins": c.wins, "ties": c.ties}
+            for name, c in result.against.items()
+        },
+        "length": result.mean_length,
+        "dense": sum(r.summary.dense[side] for r in records) / count,
+        "outcome": sum(r.summary.outcome[side] for r in records) / count,
+        "contacts": sum(r.summary.contacts for r in records) / count,
+    }
+
+
+def _game_mismatch(ours: GameDescription, theirs: GameDescription) -> str:
+    if (ours.name, ours.physics) != (theirs.name, theirs.physics):
+        return (
+            f"this run plays {ours.name} ({ours.physics}), "
+            f"the worker offers {theirs.name} ({theirs.physics})"
+        )
+    return (
+        f"the worker's {theirs.name} has another observation layout than this run's "
+        f"({theirs.layout_hash[:12]}, the run's is {ours.layout_hash[:12]}): "
+        "install the version of sparring that the run was started with"
+    )

@@ -1,0 +1,209 @@
+"""`sparring train`: learner and sampler as two services on this machine, watched from here."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+from rich.console import Console
+from rich.live import Live
+
+from common import progress
+from common.control import LearnerControl
+from common.errors import UserError
+from common.rpc import sparring_pb2 as pb
+from common.runs import RunDirectory
+from learner.prepare import prepare
+
+POLL_SECONDS = 0.5
+START_SECONDS = 120.0
+STOP_SECONDS = 30.0
+SAMPLER_RESTARTS = 3
+INTERRUPTED = 130
+
+app = App(name="train", help="Train on this machine: learner and sampler in one command.")
+
+
+@app.default
+def train(
+    config: str | None = None,
+    /,
+    *,
+    workers: Annotated[int, Parameter(validator=Number(gte=0, lte=4096))] = 0,
+    run: Path | None = None,
+    resume: Annotated[bool, Parameter(negative=())] = False,
+    set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
+    zoo: Annotated[Path | None, Parameter(env_var="SPARRING_ZOO")] = None,
+    runs: Path = Path("runs"),
+) -> int:
+    """Train a preset or a YAML file: both services on loopback, progress on the screen.
+
+    Args:
+        config: Name of a preset or path of a YAML file. Not needed with --resume.
+        workers: Worker processes. Default: one for every core.
+        run: The run directory. Default: a new one below --runs.
+        resume: Go on from the newest saved state in --run.
+        set_: KEY=VALUE on top of the configuration, e.g. --set batch.steps=8192. May be repeated.
+        zoo: Folder agent-zoo of the public policies.
+        runs: Where new run directories are made and `run:` policies are looked for.
+    """
+    _, directory = prepare(config, run, resume, set_ or [], zoo, runs)
+    console = Console()
+    console.print(f"run directory: {directory.path}", highlight=False, soft_wrap=True)
+    services = _Services(directory, zoo, runs, workers or os.cpu_count() or 1)
+    with _interruptible():
+        try:
+            code = _watch(services, console)
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+        finally:
+            services.stop()
+    resume_hint = f"go on with: sparring train --resume --run {directory.path}"
+    if code == 0:
+        console.print(f"finished; metrics and policies are in {directory.path}", soft_wrap=True)
+    elif code == INTERRUPTED:
+        console.print(f"stopped; {resume_hint}", soft_wrap=True)
+    else:
+        _explain(directory, "learner")
+    return code
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM ends the command as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@dataclass
+class _Services:
+    """The two child processes; each writes to a log file in the run directory."""
+
+    directory: RunDirectory
+    zoo: Path | None
+    runs: Path
+    workers: int
+    children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    address: str = ""
+    sampler_starts: int = 0
+
+    def start_learner(self) -> None:
+        """Starts the learner and waits until it listens. Raises UserError if it ends instead."""
+        with tempfile.TemporaryDirectory(prefix="sparring-") as folder:
+            port_file = Path(folder) / "port"
+            options = ["--run", str(self.directory.path), "--resume", "--runs", str(self.runs)]
+            options += ["--listen", "127.0.0.1:0", "--port-file", str(port_file)]
+            options += ["--zoo", str(self.zoo)] if self.zoo else []
+            self._start("learner", options)
+            deadline = time.monotonic() + START_SECONDS
+            while not port_file.exists():
+                if self.code("learner") is not None or time.monotonic() > deadline:
+                    raise UserError(_last_words(self.directory, "learner"))
+                time.sleep(0.05)
+            self.address = f"127.0.0.1:{port_file.read_text()}"
+
+    def start_sampler(self) -> None:
+        """Starts the sampler."""
+        self.sampler_starts += 1
+        self._start("sampler", ["--learner", self.address, "--workers", str(self.workers)])
+
+    def _start(self, name: str, options: list[str]) -> None:
+        # -P: the current folder is not searched for modules, whatever lies in it.
+        command = [sys.executable, "-P", "-m", "sparring", name, *options]
+        environment = {**os.environ, "SPARRING_PARENT": str(os.getpid())}
+        with (self.directory.path / f"{name}.log").open("ab") as log:
+            self.children[name] = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
+            )
+
+    def code(self, name: str) -> int | None:
+        """Exit status of a service, None while it runs."""
+        return self.children[name].poll()
+
+    def stop(self) -> None:
+        """Ends both, the learner first: its last state is on disk already."""
+        for name in ("learner", "sampler"):
+            child = self.children.get(name)
+            if child is None:
+                continue
+            if child.poll() is None:
+                child.send_signal(signal.SIGTERM)
+            try:
+                child.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+def _watch(services: _Services, console: Console) -> int:
+    """Shows progress until the learner ends; returns its exit status."""
+    services.start_learner()
+    services.start_sampler()
+    with LearnerControl(services.address) as control, _display(console) as show:
+        while (code := services.code("learner")) is None:
+            if services.code("sampler") not in (None, 0):
+                if services.sampler_starts > SAMPLER_RESTARTS:
+                    raise UserError(_last_words(services.directory, "sampler"))
+                services.start_sampler()
+            # A learner that is starting or ending does not answer; its exit status tells.
+            with suppress(UserError):
+                show(control.status())
+            time.sleep(POLL_SECONDS)
+    return code
+
+
+@contextmanager
+def _display(console: Console) -> Iterator[Callable[[pb.Status], None]]:
+    """A function that shows a status: drawn in place on a terminal, else a line an iteration."""
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False, transient=False) as live:
+            yield lambda status: live.update(progress.view(status), refresh=True)
+        return
+    shown = 0
+
+    def show(status: pb.Status) -> None:
+        nonlocal shown
+        if status.iteration > shown:
+            shown = status.iteration
+            print(progress.line(status), flush=True)
+
+    yield show
+
+
+def _last_words(directory: RunDirectory, name: str) -> str:
+    path = directory.path / f"{name}.log"
+    lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("error: ")]
+    if errors:
+        return errors[-1].removeprefix("error: ")
+    return (
+        f"the {name} ended unexpectedly: {lines[-1] if lines else 'it said nothing'} (see {path})"
+    )
+
+
+def _explain(directory: RunDirectory, name: str) -> None:
+    print(f"error: {_last_words(directory, name)}", file=sys.stderr)

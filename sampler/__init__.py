@@ -1,0 +1,1 @@
+"""Plays games: physics, arenas, and the workers that stream episodes to the learner."""

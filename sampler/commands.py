@@ -1,0 +1,110 @@
+"""The subcommands of `sparring` that play games."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from common.errors import UserError
+from common.game import Physics
+from common.policies import resolve
+from sampler.games import describe
+from sampler.match import MatchResult, play_match
+
+app = App()
+
+
+@app.command
+def match(
+    game: str,
+    *,
+    policy: Annotated[list[str], Parameter(negative=())],
+    episodes: int = 100,
+    seed: int = 0,
+    physics: Physics = "exact",
+    workers: int = 1,
+    zoo: Path | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> None:
+    """Play policies against each other and count who wins.
+
+    Args:
+        game: Name of the game, e.g. YouShallNotPassHumans.
+        policy: SIDE=POLICY, once for each side, e.g. blocker=zoo:you-shall-not-pass/agent1-v1.
+        episodes: Episodes to play.
+        seed: Decides the starts of the games and the noise of the policies.
+        physics: The simulation as published, or one that is about 3.5 times cheaper.
+        workers: Processes that play. The result does not depend on their number.
+        zoo: Clone of openai/multiagent-competition, for policies that start with `zoo:`.
+        as_json: Print one JSON object instead of a table.
+    """
+    names = policy_names(policy)
+    description = describe(game, physics)
+    policies = {
+        side: resolve(
+            name,
+            game=description.name,
+            side=description.sides[description.side_index(side)],
+            zoo=zoo,
+        )
+        for side, name in names.items()
+    }
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as progress:
+        bar = progress.add_task("episodes", total=episodes)
+        result = play_match(
+            game, physics, policies, episodes, seed, workers, lambda n: progress.advance(bar, n)
+        )
+    if as_json:
+        print(json.dumps(result.to_json(), indent=2))
+    else:
+        Console().print(match_table(result))
+
+
+def policy_names(assignments: Sequence[str]) -> dict[str, str]:
+    """Policy names by side, of texts SIDE=POLICY. Raises UserError on other texts."""
+    names: dict[str, str] = {}
+    for assignment in assignments:
+        side, equals, name = assignment.partition("=")
+        if not (side and equals and name):
+            raise UserError(f"--policy {assignment}: should be SIDE=POLICY")
+        if side in names:
+            raise UserError(
+                f"--policy {assignment}: side {side} has the policy {names[side]} already"
+            )
+        names[side] = name
+    return names
+
+
+def match_table(result: MatchResult) -> Table:
+    """A row per side, one for ties; what does not belong to a side in the caption."""
+    table = Table(
+        title=f"{result.game} ({result.physics}), {result.episodes} episodes, seed {result.seed}",
+        caption=f"{result.length:.1f} steps and {result.contacts:.1f} contacts at most, on average",
+    )
+    for heading in ("side", "policy", "wins", "win rate", "95 % interval"):
+        table.add_column(heading, justify="left" if heading in ("side", "policy") else "right")
+    for side, rate in result.win_rate.items():
+        policy = result.policies[side]
+        table.add_row(
+            side,
+            f"{policy.name} ({policy.hash[:8]})",
+            str(result.wins[side]),
+            f"{rate.value:.1%}",
+            f"{rate.low:.1%} to {rate.high:.1%}",
+        )
+    table.add_row("ties", "", str(result.ties), f"{result.ties / result.episodes:.1%}", "")
+    return table

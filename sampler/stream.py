@@ -1,0 +1,338 @@
+"""A worker's connection to the learner: handshake, tasks in, chunks out. No Ray here.
+
+One thread plays and sends; gRPC's own threads carry the bytes. Whatever breaks, the worker drops
+what it was doing, connects again with growing pauses, and starts with a clean hello: by then
+the learner has put its tasks back.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import random
+import resource
+import socket
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import grpc
+
+from common.control import error_text
+from common.policy import Policy
+from common.rpc import sparring_pb2 as pb
+from common.rpc import sparring_pb2_grpc as rpc
+from common.task import EpisodeRecord, RolloutTask
+from common.wire import (
+    MESSAGE_SIZE_OPTIONS,
+    PROTOCOL_VERSION,
+    Answer,
+    WireError,
+    chunks,
+    task_from_proto,
+)
+from sampler.arena import Arena, ArenaError
+from sampler.games import describe
+
+TASKS_AHEAD = 2
+"""The one that is played, and one to go on with."""
+
+CACHED_POLICIES = 64
+UNARY_SECONDS = 60.0
+CONNECT_SECONDS = 5.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+SILENCE_FACTOR = 6
+OUTBOX_MESSAGES = 8
+
+CHANNEL_OPTIONS = [
+    *MESSAGE_SIZE_OPTIONS,
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+]
+
+log = logging.getLogger(__name__)
+
+
+class RefusedError(RuntimeError):
+    """The learner refused this worker; trying again would not help."""
+
+
+class FinishedError(Exception):
+    """The run is over: there will be no more tasks."""
+
+
+class _BrokenError(Exception):
+    """The stream ended; connect again."""
+
+
+class RolloutWorker:
+    """Plays a learner's rollout tasks until the run is finished.
+
+    Args:
+        learner: HOST:PORT.
+        name: unique among the learner's workers.
+    """
+
+    def __init__(self, learner: str, name: str) -> None:
+        self._learner = learner
+        self._name = name
+        self._stop = threading.Event()
+        self._steps = 0
+        self._arena: Arena | None = None
+        self._policies: OrderedDict[str, Policy] = OrderedDict()
+        self._session: _Session | None = None
+
+    def stop(self) -> None:
+        """Ends `run` soon; may be called from another thread."""
+        self._stop.set()
+        if self._session is not None:
+            self._session.close()
+
+    def run(self) -> str:
+        """Works until the run is finished or `stop` is called; returns why it ended.
+
+        Raises RefusedError.
+        """
+        pause = FIRST_PAUSE
+        while not self._stop.is_set():
+            began = time.monotonic()
+            try:
+                self._work()
+            except FinishedError as finished:
+                return str(finished)
+            except (_BrokenError, grpc.RpcError) as error:
+                log.info("worker %s: no learner at %s: %s", self._name, self._learner, error)
+            if time.monotonic() - began > LONGEST_PAUSE:
+                pause = FIRST_PAUSE
+            self._stop.wait(pause * random.uniform(0.5, 1.5))
+            pause = min(LONGEST_PAUSE, pause * 2)
+        return "stopped"
+
+    def _work(self) -> None:
+        """One connection, from the handshake to its end."""
+        with grpc.insecure_channel(self._learner, options=CHANNEL_OPTIONS) as channel:
+            try:
+                grpc.channel_ready_future(channel).result(timeout=CONNECT_SECONDS)
+            except grpc.FutureTimeoutError:
+                raise _BrokenError("it does not answer") from None
+            stub = rpc.RolloutsStub(channel)
+            session = _Session(stub, self._name)
+            self._session = session
+            if self._stop.is_set():
+                return
+            try:
+                welcome = session.handshake()
+                self._join(session, welcome)
+                while True:
+                    self._answer(stub, session, welcome, session.next_task(self._steps))
+            finally:
+                self._session = None
+                session.close()
+
+    def _join(self, session: _Session, welcome: pb.Welcome) -> None:
+        try:
+            description = describe(welcome.game, welcome.physics)
+        except ValueError as error:
+            raise RefusedError(f"the learner's run cannot be played here: {error}") from error
+        session.send(pb.WorkerMessage(joined=pb.Joined(description=description.to_json())))
+        session.send(pb.WorkerMessage(ready=pb.Ready(tasks=TASKS_AHEAD)))
+
+    def _answer(
+        self, stub: rpc.RolloutsStub, session: _Session, welcome: pb.Welcome, message: pb.Task
+    ) -> None:
+        answer = Answer(message.task, message.lease, welcome.incarnation, message.digest)
+        try:
+            task = task_from_proto(message)
+            policies = {wanted: self._policy(stub, wanted) for wanted in sorted(task.policies)}
+            for chunk in chunks(answer, self._play(task, policies)):
+                session.send(pb.WorkerMessage(chunk=chunk))
+        except (ArenaError, WireError, ValueError) as error:
+            failed = pb.TaskFailed(
+                task=answer.task,
+                lease=answer.lease,
+                incarnation=answer.incarnation,
+                reason=f"{socket.gethostname()}: {error}",
+            )
+            session.send(pb.WorkerMessage(failed=failed))
+        session.send(pb.WorkerMessage(ready=pb.Ready(tasks=1)))
+
+    def _play(self, task: RolloutTask, policies: dict[str, Policy]) -> Iterator[EpisodeRecord]:
+        arena = self._arena
+        if arena is None or (arena.game, arena.physics) != (task.game, task.physics):
+            arena = self._arena = Arena(task.game, task.physics, task.lanes)
+        for record in arena.play(task, policies):
+            self._steps += record.summary.length
+            if self._session is not None:
+                self._session.beat(self._steps)
+            yield record
+
+    def _policy(self, stub: rpc.RolloutsStub, content_hash: str) -> Policy:
+        """From the cache, else from the learner, checked against its hash."""
+        if content_hash in self._policies:
+            self._policies.move_to_end(content_hash)
+            return self._policies[content_hash]
+        request = pb.PolicyRequest(hash=content_hash)
+        pieces = stub.GetPolicy(request, timeout=UNARY_SECONDS)
+        policy = Policy.from_bytes(
+            b"".join(piece.data for piece in pieces), f"policy {content_hash[:12]}"
+        )
+        if policy.hash != content_hash:
+            raise WireError("digest", f"the learner sent another policy than {content_hash[:12]}")
+        self._policies[content_hash] = policy
+        while len(self._policies) > CACHED_POLICIES:
+            self._policies.popitem(last=False)
+        return policy
+
+
+class _Session:
+    """One bidirectional stream: a bounded outbox, and a thread that takes what comes in."""
+
+    def __init__(self, stub: rpc.RolloutsStub, name: str) -> None:
+        self._name = name
+        self._outbox: queue.Queue[pb.WorkerMessage | None] = queue.Queue(OUTBOX_MESSAGES)
+        self._tasks: queue.Queue[pb.Task | Exception] = queue.Queue()
+        self._closed = threading.Event()
+        self._heartbeat_seconds = 5.0
+        self._last_beat = 0.0
+        self._last_heard = time.monotonic()
+        self._call = stub.Stream(self._outgoing())
+
+    def handshake(self) -> pb.Welcome:
+        """Says hello and waits for the welcome. Raises RefusedError or grpc.RpcError."""
+        hello = pb.Hello(
+            protocol=PROTOCOL_VERSION,
+            software=version("sparring"),
+            worker=self._name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+        )
+        self.send(pb.WorkerMessage(hello=hello))
+        welcome = self._first().welcome
+        if welcome.protocol != PROTOCOL_VERSION:
+            raise RefusedError(
+                f"the learner speaks protocol {welcome.protocol}, this sampler {PROTOCOL_VERSION}: "
+                f"install sparring {welcome.software} here"
+            )
+        self._heartbeat_seconds = welcome.heartbeat_seconds
+        threading.Thread(target=self._incoming, daemon=True, name="from-learner").start()
+        return welcome
+
+    def _first(self) -> pb.LearnerMessage:
+        timer = threading.Timer(UNARY_SECONDS, self._call.cancel)
+        timer.start()
+        try:
+            first: pb.LearnerMessage = next(self._call)
+            return first
+        except StopIteration:
+            raise _BrokenError("the stream ended in the handshake") from None
+        except grpc.RpcError as error:
+            raise _refusal(error) from error
+        finally:
+            timer.cancel()
+
+    def send(self, message: pb.WorkerMessage) -> None:
+        """Queues a message; waits while the learner takes none. Raises _BrokenError."""
+        while True:
+            if self._closed.is_set():
+                raise self._why_closed()
+            try:
+                self._outbox.put(message, timeout=1.0)
+                return
+            except queue.Full:
+                self._check_silence()
+
+    def next_task(self, steps: int) -> pb.Task:
+        """Waits for a task, with heartbeats. Raises FinishedError, RefusedError, _BrokenError."""
+        while True:
+            self.beat(steps)
+            try:
+                received = self._tasks.get(timeout=min(1.0, self._heartbeat_seconds))
+            except queue.Empty:
+                self._check_silence()
+                continue
+            if isinstance(received, Exception):
+                raise received
+            return received
+
+    def beat(self, steps: int) -> None:
+        """Tells the learner that this worker lives, every few seconds."""
+        now = time.monotonic()
+        if now - self._last_beat < self._heartbeat_seconds:
+            return
+        self._last_beat = now
+        beat = pb.WorkerHeartbeat(steps=steps, resident_bytes=resident_bytes())
+        self.send(pb.WorkerMessage(heartbeat=beat))
+
+    def close(self) -> None:
+        """Ends the stream."""
+        self._closed.set()
+        self._call.cancel()
+
+    def _check_silence(self) -> None:
+        if time.monotonic() - self._last_heard > SILENCE_FACTOR * self._heartbeat_seconds:
+            raise _BrokenError("the learner has been silent too long")
+
+    def _why_closed(self) -> Exception:
+        try:
+            while True:
+                received = self._tasks.get_nowait()
+                if isinstance(received, Exception):
+                    return received
+        except queue.Empty:
+            return _BrokenError("the stream is closed")
+
+    def _outgoing(self) -> Iterator[pb.WorkerMessage]:
+        while not self._closed.is_set():
+            try:
+                message = self._outbox.get(timeout=1.0)
+            except queue.Empty:
+                continue
+            if message is not None:
+                yield message
+
+    def _incoming(self) -> None:
+        ended: Exception = _BrokenError("the stream ended")
+        try:
+            for message in self._call:
+                self._last_heard = time.monotonic()
+                kind = message.WhichOneof("kind")
+                if kind == "task":
+                    self._tasks.put(message.task)
+                elif kind == "finished":
+                    ended = FinishedError(message.finished.reason)
+                    break
+                elif kind == "ack" and message.ack.verdict == pb.REJECTED:
+                    log.error(
+                        "worker %s: the learner rejected task %d: %s",
+                        self._name,
+                        message.ack.task,
+                        message.ack.reason,
+                    )
+        except grpc.RpcError as error:
+            ended = _refusal(error)
+        self._tasks.put(ended)
+        self._closed.set()
+
+
+def _refusal(error: grpc.RpcError) -> Exception:
+    code = getattr(error, "code", None)
+    if code and code() == grpc.StatusCode.FAILED_PRECONDITION:
+        return RefusedError(error_text(error))
+    return _BrokenError(error_text(error))
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in RAM now (its peak where the system does not tell)."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except OSError:
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

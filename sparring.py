@@ -1,0 +1,130 @@
+"""The command `sparring`: gathers the subcommands of the packages, loaded when asked for."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+
+from common.errors import UserError
+
+USER_MISTAKE = 2
+
+app = App(
+    name="sparring",
+    help="Attack and harden policies for competitive two-player games.",
+    version_flags=["--version"],
+)
+app.command("learner.train:app", name="train")
+app.command("learner.commands:app", name="learner")
+app.command("sampler.service:app", name="sampler")
+app.command("sampler.commands:match", name="match")
+
+
+@app.command
+def status(
+    *,
+    learner: str = "127.0.0.1:50051",
+    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> int:
+    """Show how a running learner stands.
+
+    Args:
+        learner: HOST:PORT of the learner.
+        as_json: Print one JSON object instead of a table.
+    """
+    from common.control import LearnerControl
+
+    with LearnerControl(learner) as control:
+        _show(control.status(), as_json)
+    return 0
+
+
+@app.command
+def pause(*, learner: str = "127.0.0.1:50051") -> int:
+    """Let a learner hand out no more tasks until `sparring resume`."""
+    from common.control import LearnerControl
+
+    with LearnerControl(learner) as control:
+        print(control.pause().state)
+    return 0
+
+
+@app.command
+def resume(*, learner: str = "127.0.0.1:50051") -> int:
+    """Let a paused learner go on."""
+    from common.control import LearnerControl
+
+    with LearnerControl(learner) as control:
+        print(control.resume().state)
+    return 0
+
+
+@app.command
+def stop(*, learner: str = "127.0.0.1:50051") -> int:
+    """End a learner; its run can be resumed."""
+    from common.control import LearnerControl
+
+    with LearnerControl(learner) as control:
+        print(control.stop().state)
+    return 0
+
+
+def _show(current: object, as_json: bool) -> None:
+    from google.protobuf.json_format import MessageToJson
+    from rich.console import Console
+
+    from common.progress import view
+    from common.rpc import sparring_pb2 as pb
+
+    assert isinstance(current, pb.Status)
+    if as_json:
+        print(
+            MessageToJson(
+                current,
+                preserving_proto_field_name=True,
+                always_print_fields_with_no_presence=True,
+            )
+        )
+    else:
+        Console().print(view(current))
+
+
+def _end_with_parent() -> None:
+    """Ends this service when the `sparring train` that started it is gone."""
+    parent = int(os.environ.pop("SPARRING_PARENT", "0"))
+    if not parent:
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os.kill(os.getpid(), 15)
+
+    threading.Thread(target=watch, daemon=True, name="parent-watch").start()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; returns its exit status. A user's mistake is one line and status 2."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
+    _end_with_parent()
+    try:
+        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except (UserError, CycloptsError) as error:
+        text = " ".join(str(error).split())
+        print(f"error: {text}", file=sys.stderr)
+        return USER_MISTAKE
+    except KeyboardInterrupt:
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

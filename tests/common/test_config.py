@@ -1,0 +1,108 @@
+from pathlib import Path
+
+import pytest
+
+from common import config
+from common.config import Config, RewardConfig
+from common.errors import UserError
+
+
+def load(source: str = "pbt2", *overrides: str, **environment: str) -> Config:
+    return config.load(source, overrides, environment=environment)
+
+
+@pytest.mark.parametrize("name", config.preset_names())
+def test_every_preset_is_valid_and_survives_yaml(name: str, tmp_path: Path) -> None:
+    loaded = load(name)
+    assert loaded.preset == name
+    (tmp_path / "config.yaml").write_text(loaded.to_yaml())
+    assert config.from_yaml(tmp_path / "config.yaml") == loaded
+
+
+def test_the_presets_of_the_experiments_are_there() -> None:
+    wanted = {"attack", "recover", "classic", "pbt0", "pbt1", "pbt2", "pbt5"}
+    assert wanted <= set(config.preset_names())
+
+
+def test_pbt5_has_five_adversaries_and_a_normal_opponent() -> None:
+    five = load("pbt5")
+    assert five.adversary.count == 5
+    assert five.normal is not None
+    assert five.normal.probability == 0.5
+    assert five.adversary.ppo.entropy_coefficient > 0
+
+
+def test_the_published_attack() -> None:
+    attack = load("attack")
+    ppo = attack.adversary.ppo
+    assert attack.batch.steps == 16_384
+    assert (ppo.minibatches, ppo.epochs, ppo.learning_rate) == (4, 4, 3e-4)
+    assert (ppo.gamma, ppo.lam, ppo.clip) == (0.99, 0.95, 0.2)
+    assert attack.adversary.reward.opponent_outcome == -10
+
+
+def test_precedence_preset_file_environment_command_line(tmp_path: Path) -> None:
+    file = tmp_path / "more.yaml"
+    file.write_text("batch: {steps: 1, lanes: 2}\nseed: 3\n")
+    loaded = config.load(
+        "pbt2",
+        ["seed=5"],
+        file=file,
+        environment={"SPARRING__BATCH__LANES": "4", "SPARRING__SEED": "4", "OTHER": "x"},
+    )
+    assert (loaded.batch.steps, loaded.batch.lanes, loaded.seed) == (1, 4, 5)
+    assert loaded.batch.episodes_per_task == Config().batch.episodes_per_task
+
+
+def test_another_kind_of_schedule_replaces_the_presets() -> None:
+    loaded = load("pbt2", "schedule.kind=constant", "schedule.length=3", "schedule.rounds=2")
+    assert loaded.schedule.model_dump()["length"] == 3
+
+
+def test_null_removes_the_normal_opponent() -> None:
+    assert load("pbt2", "normal=null").normal is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["batch.stepz=3"], r"unknown key batch.stepz; did you mean steps\?"),
+        (["victim.ppo.gama=0.9"], r"unknown key victim.ppo.gama; did you mean gamma\?"),
+        (["batch.steps=0"], "batch.steps: .*greater than or equal to 1.*it is 0"),
+        (["game.physics=slow"], "game.physics: .*'exact' or 'fast'.*'slow'"),
+        (["victim.ppo.learning_rate=.nan"], "victim.ppo.learning_rate"),
+        (["batch.steps"], "should be key=value"),
+        (["batch.steps={"], "no YAML value"),
+        (["normal.probability=1.5"], "normal.probability"),
+        (["adversary.count=2", "adversary.policies=[random]"], "count is 2 but policies names 1"),
+    ],
+)
+def test_mistakes_name_the_key_and_what_is_right(overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load("pbt2", *overrides)
+
+
+def test_an_unknown_preset_lists_the_known_ones() -> None:
+    with pytest.raises(UserError, match="unknown preset 'pbt9'.*attack.*pbt2"):
+        load("pbt9")
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "\x00"])
+def test_a_broken_file_is_named(text: str, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(text)
+    with pytest.raises(UserError, match=r"broken\.yaml"):
+        load(str(broken))
+
+
+def test_differences_leave_out_what_does_not_change_results() -> None:
+    a, b = load("pbt2"), load("pbt2", "keep.last=9", "zoo=/elsewhere", "seed=1")
+    assert config.differences(a, b) == ["seed (0 in the run, now 1)"]
+
+
+def test_annealing_goes_from_dense_to_outcome() -> None:
+    reward = RewardConfig(dense=0.01, outcome=10.0, anneal_steps=100)
+    assert reward.weights(0) == (0.01, 0.0, 0.0)
+    assert reward.weights(50) == (0.005, 5.0, 0.0)
+    assert reward.weights(1000) == (0.0, 10.0, 0.0)
+    assert RewardConfig(dense=0.01, outcome=10.0).weights(0) == (0.01, 10.0, 0.0)
