@@ -257,10 +257,16 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _merge(values: dict[str, Any], more: Mapping[str, Any]) -> None:
     for key, value in more.items():
-        if isinstance(value, dict) and isinstance(values.get(key), dict):
-            _merge(values[key], value)
+        old = values.get(key)
+        if isinstance(value, dict) and isinstance(old, dict) and not _other_kind(old, value):
+            _merge(old, value)
         else:
             values[key] = value
+
+
+def _other_kind(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether a schedule of another kind comes: it replaces the old one's keys altogether."""
+    return "kind" in new and new["kind"] != old.get("kind")
 
 
 def _assign(values: dict[str, Any], key: str, text: str, origin: str) -> None:
@@ -271,8 +277,6 @@ def _assign(values: dict[str, Any], key: str, text: str, origin: str) -> None:
     nested: Any = value
     for part in reversed(key.split(".")):
         nested = {part: nested}
-    if key == "schedule.kind" and values.get("schedule", {}).get("kind") != value:
-        values["schedule"] = {}
     _merge(values, nested)
 
 

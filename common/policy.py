@@ -20,6 +20,9 @@ from common.networks import Lstm, Mlp, Network
 
 FORMAT = "sparring-policy-1"
 
+# An array that a policy need not have: what float32 loses of `filter/mean`, to be added to it.
+MEAN_REST = "filter/mean_rest"
+
 Kind = Literal["mlp", "lstm", "random", "zero"]
 Float32 = NDArray[np.float32]
 
@@ -99,7 +102,7 @@ class Policy:
         name: what people call it; not part of the content.
         version: counts the updates of a policy in training; not part of the content.
         spec: its shape.
-        arrays: its numbers, float32, named as `PolicySpec.shapes` says.
+        arrays: its numbers, float32, named as `PolicySpec.shapes` says; `MEAN_REST` may be added.
         game: the game it was made for, "" if unknown; not part of the content.
 
     Raises:
@@ -114,6 +117,8 @@ class Policy:
 
     def __post_init__(self) -> None:
         expected = self.spec.shapes()
+        if MEAN_REST in self.arrays and "filter/mean" in expected:
+            expected[MEAN_REST] = expected["filter/mean"]
         if odd := set(expected) ^ set(self.arrays):
             raise ValueError(f"policy {self.name}: arrays missing or unknown: {sorted(odd)}")
         for name, shape in expected.items():
@@ -151,10 +156,9 @@ class Policy:
 
     @cached_property
     def _filter(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        return (
-            self.arrays["filter/mean"].astype(np.float64),
-            self.arrays["filter/std"].astype(np.float64),
-        )
+        mean = self.arrays["filter/mean"].astype(np.float64)
+        mean += self.arrays.get(MEAN_REST, np.float32(0.0))
+        return mean, self.arrays["filter/std"].astype(np.float64)
 
     @cached_property
     def _std(self) -> NDArray[np.float64]:

@@ -115,27 +115,6 @@ def array_from_bytes(data: bytes, rows: int, columns: int, what: str) -> NDArray
     return np.frombuffer(data, _FLOAT32).reshape(rows, columns)
 
 
-def segments(record: EpisodeRecord, chunk_bytes: int = CHUNK_BYTES) -> Iterator[pb.Segment]:
-    """An episode cut into segments of at most about `chunk_bytes`, the last with the summary."""
-    row_bytes = 4 * (record.observations.shape[1] + record.actions.shape[1] + REWARD_COLUMNS)
-    rows = max(1, chunk_bytes // row_bytes)
-    length = len(record.actions)
-    for start in range(0, max(length, 1), rows):
-        stop = min(start + rows, length)
-        last = stop == length
-        segment = pb.Segment(
-            episode=record.index,
-            start=start,
-            steps=stop - start,
-            observations=array_to_bytes(record.observations[start : stop + last]),
-            actions=array_to_bytes(record.actions[start:stop]),
-            rewards=array_to_bytes(record.rewards[start:stop]),
-        )
-        if last:
-            segment.summary.CopyFrom(summary_to_proto(record.summary))
-        yield segment
-
-
 @dataclass(frozen=True)
 class Answer:
     """To which handing-out of which task a chunk belongs."""
@@ -149,26 +128,44 @@ class Answer:
 def chunks(
     answer: Answer, records: Iterable[EpisodeRecord], chunk_bytes: int = CHUNK_BYTES
 ) -> Iterator[pb.Chunk]:
-    """Records as chunks of about `chunk_bytes`, sent as they fill; the last one says so."""
-    pending: list[pb.Segment] = []
-    size = 0
+    """Records as chunks of about `chunk_bytes`, sent as they fill; the last one says so.
+
+    An episode's steps are cut where a chunk would become larger; its last segment has the summary.
+    """
+    chunk, size = _empty_chunk(answer), 0
     for record in records:
-        for segment in segments(record, chunk_bytes):
-            segment_size = len(segment.observations) + len(segment.actions) + len(segment.rewards)
-            if pending and size + segment_size > chunk_bytes:
-                yield _chunk(answer, pending, last=False)
-                pending, size = [], 0
-            pending.append(segment)
-            size += segment_size
-    yield _chunk(answer, pending, last=True)
+        row_bytes = 4 * (record.observations.shape[1] + record.actions.shape[1] + REWARD_COLUMNS)
+        rows = max(1, chunk_bytes // row_bytes)
+        length = len(record.actions)
+        for start in range(0, max(length, 1), rows):
+            stop = min(start + rows, length)
+            segment_bytes = (stop - start) * row_bytes
+            if chunk.segments and size + segment_bytes > chunk_bytes:
+                yield chunk
+                chunk, size = _empty_chunk(answer), 0
+            # Filled in place: a message that is put into another one is copied, twice.
+            _fill(chunk.segments.add(), record, start, stop)
+            size += segment_bytes
+    chunk.last = True
+    yield chunk
 
 
-def _chunk(answer: Answer, pending: list[pb.Segment], last: bool) -> pb.Chunk:
+def _empty_chunk(answer: Answer) -> pb.Chunk:
     return pb.Chunk(
         task=answer.task,
         lease=answer.lease,
         incarnation=answer.incarnation,
         digest=answer.digest,
-        segments=pending,
-        last=last,
     )
+
+
+def _fill(segment: pb.Segment, record: EpisodeRecord, start: int, stop: int) -> None:
+    last = stop == len(record.actions)
+    segment.episode = record.index
+    segment.start = start
+    segment.steps = stop - start
+    segment.observations = array_to_bytes(record.observations[start : stop + last])
+    segment.actions = array_to_bytes(record.actions[start:stop])
+    segment.rewards = array_to_bytes(record.rewards[start:stop])
+    if last:
+        segment.summary.CopyFrom(summary_to_proto(record.summary))

@@ -21,7 +21,7 @@ from common.array_pickle import read_array
 from common.arrays import Arrays
 from common.errors import UserError
 from common.game import Box
-from common.policy import Policy, PolicySpec
+from common.policy import MEAN_REST, Policy, PolicySpec
 
 PREFIX = "zoo:"
 ENVIRONMENT_VARIABLE = "SPARRING_ZOO"
@@ -260,12 +260,15 @@ def _policy(
     size = architecture.observation_size
     return_mean, return_std = _mean_std(filters[:1], filters[1:2], filters[2], source)
     mean, std = _mean_std(filters[3 : 3 + size], filters[3 + size : -1], filters[-1], source)
-    arrays = _cut(architecture, numbers[split:].astype(np.float64))
+    arrays: Arrays = dict(_cut(architecture, numbers[split:].astype(np.float64)))
     head = "value/2" if architecture.kind == "mlp" else "value/head"
     arrays[f"{head}/weight"] = arrays[f"{head}/weight"] * return_std
     arrays[f"{head}/bias"] = arrays[f"{head}/bias"] * return_std + return_mean
-    arrays |= {"filter/mean": mean, "filter/std": std}
-    rounded = {key: array.astype(np.float32) for key, array in arrays.items()}
+    with np.errstate(over="ignore", invalid="ignore"):  # Policy refuses what becomes infinite
+        # A mean like 8.322 rounded to float32 moves actions by 1e-5 where std is as small as 0.1.
+        rest = mean - mean.astype(np.float32)
+        arrays |= {"filter/mean": mean, MEAN_REST: rest, "filter/std": std}
+        rounded = {key: array.astype(np.float32) for key, array in arrays.items()}
     return Policy(name, 0, architecture.spec, rounded, game)
 
 
@@ -279,11 +282,7 @@ def _mean_std(
     return mean, np.sqrt(np.maximum(squares / count - np.square(mean), 1e-2))
 
 
-def _cut(architecture: Architecture, numbers: Float64) -> Arrays:
-    return dict(_slices(architecture, numbers))
-
-
-def _slices(architecture: Architecture, numbers: Float64) -> Iterator[tuple[str, Float64]]:
+def _cut(architecture: Architecture, numbers: Float64) -> Iterator[tuple[str, Float64]]:
     start = 0
     for name, shape in architecture.parts():
         end = start + int(np.prod(shape))

@@ -7,6 +7,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.logger import Logger
 
@@ -56,6 +57,8 @@ class _Spaces(gymnasium.Env[Any, Any]):
 
 def make_ppo(spec: PolicySpec, settings: PpoSettings, seed: int, device: str) -> PPO:
     """PPO with an MlpPolicy of `spec`, an EpisodeBuffer, and first weights drawn from `seed`."""
+    # What torch would check in every minibatch, Trainer.train checks once for the whole update.
+    torch.distributions.Distribution.set_default_validate_args(False)
     ppo = PPO(
         "MlpPolicy",
         _Spaces(spec),

@@ -45,6 +45,7 @@ class _Episode:
 @dataclass
 class _Lease:
     task: RolloutTask
+    digest: str
     worker: str
     deadline: float
     partial: dict[int, _Episode] = field(default_factory=dict)
@@ -79,6 +80,7 @@ class Ledger:
         self._lease_seconds = lease_seconds
         self._clock = clock
         self._sides: tuple[Side, ...] = ()
+        self._max_steps = 0
         self._tasks: dict[int, RolloutTask] = {}
         self._waiting: deque[int] = deque()
         self._leases: dict[int, _Lease] = {}
@@ -88,7 +90,7 @@ class Ledger:
 
     def describe(self, game: GameDescription) -> None:
         """Tells the ledger the shapes that the game's chunks must have."""
-        self._sides = game.sides
+        self._sides, self._max_steps = game.sides, game.max_steps
 
     def add(self, tasks: Iterable[RolloutTask]) -> None:
         """Opens tasks; they are handed out in this order. Raises ValueError on a known id."""
@@ -104,7 +106,8 @@ class Ledger:
             return None
         task = self._tasks[self._waiting.popleft()]
         lease = next(self._lease_numbers)
-        self._leases[lease] = _Lease(task, worker, self._clock() + self._lease_seconds)
+        deadline = self._clock() + self._lease_seconds
+        self._leases[lease] = _Lease(task, task.digest, worker, deadline)
         self.counters["tasks handed out"] += 1
         return task, lease
 
@@ -197,7 +200,6 @@ class Ledger:
         if chunk.incarnation != self._incarnation:
             return "earlier incarnation"
         if chunk.task in self._done:
-            self._leases.pop(chunk.lease, None)
             return "duplicate"
         if chunk.task not in self._tasks:
             return "unknown task"
@@ -217,7 +219,7 @@ class Ledger:
 
     def _add(self, lease: _Lease, chunk: pb.Chunk) -> bool:
         task = lease.task
-        if chunk.digest != task.digest:
+        if chunk.digest != lease.digest:
             raise WireError("digest", f"task {task.task_id}: the answer is to another content")
         for segment in chunk.segments:
             self._add_segment(lease, segment)
@@ -239,6 +241,8 @@ class Ledger:
         episode = lease.partial.setdefault(segment.episode, _Episode())
         if segment.start != episode.steps:
             raise WireError("order", f"{where}: step {segment.start} after {episode.steps} steps")
+        if episode.steps + segment.steps > self._max_steps:
+            raise WireError("shape", f"{where} has more than {self._max_steps} steps")
         last = segment.HasField("summary")
         if task.record >= 0:
             self._add_arrays(self._sides[task.record], episode, segment, where)
@@ -279,19 +283,26 @@ def _record(
         raise WireError(
             "shape", f"{where}: {episode.steps} steps, its summary says {summary.length}"
         )
+    if summary.length < 1:
+        raise WireError("shape", f"{where} has no steps")
     if len(summary.dense) != len(sides) or len(summary.outcome) != len(sides):
         raise WireError("shape", f"{where}: its summary is not for {len(sides)} sides")
     if not -1 <= summary.winner < len(sides):
         raise WireError("shape", f"{where}: side {summary.winner} cannot have won")
     _check_magnitude(sums, f"{where}, summary")
-    empty = np.zeros((0, 0), np.float32)
     return EpisodeRecord(
         segment.episode,
         summary,
-        np.concatenate(episode.observations) if episode.observations else empty,
-        np.concatenate(episode.actions) if episode.actions else empty,
-        np.concatenate(episode.rewards) if episode.rewards else empty,
+        _joined(episode.observations),
+        _joined(episode.actions),
+        _joined(episode.rewards),
     )
+
+
+def _joined(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
 
 
 def _check_choices(actions: NDArray[np.float32], n: int, where: str) -> None:

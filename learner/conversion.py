@@ -50,6 +50,8 @@ def policy_kwargs(spec: PolicySpec, log_std_init: float) -> dict[str, Any]:
         "net_arch": {"pi": list(spec.hidden), "vf": list(spec.hidden)},
         "activation_fn": ACTIVATIONS[spec.activation],
         "log_std_init": log_std_init,
+        # Stable-Baselines3's epsilon, in the kernel of Adam that takes a quarter of the time.
+        "optimizer_kwargs": {"eps": 1e-5, "fused": True},
     }
 
 

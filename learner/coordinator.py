@@ -191,8 +191,8 @@ class Planner:
             episodes.append(Episode(seed, tuple(players)))
         return RolloutTask(
             task_id=task_id,
-            game=self.config.game.name,
-            physics=self.config.game.physics,
+            game=self.game.name,
+            physics=self.game.physics,
             record=side,
             lanes=min(self.config.batch.lanes, len(episodes)),
             episodes=tuple(episodes),

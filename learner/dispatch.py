@@ -143,6 +143,11 @@ class Dispatcher:
                 self.disconnect(connection)
                 connection.close()
 
+    def close(self) -> None:
+        """Ends every stream, once what is in its outbox has gone out."""
+        for connection in self.connections.values():
+            connection.close()
+
     def broadcast(self, message: pb.LearnerMessage) -> None:
         """Sends a message to every worker."""
         for connection in self.connections.values():

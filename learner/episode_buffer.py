@@ -14,10 +14,9 @@ from stable_baselines3.common.type_aliases import RolloutBufferSamples
 class EpisodeBuffer(RolloutBuffer):
     """Gives the same minibatches as RolloutBuffer for the same numbers and the same seed, sooner.
 
-    RolloutBuffer gathers each minibatch in NumPy and copies it into a tensor, both in fresh memory;
-    on a CPU the page faults cost a third of the update. Here the batch is a tensor already, and
-    every minibatch of observations is gathered into the same memory: PPO has finished with one
-    minibatch before it asks for the next.
+    RolloutBuffer gathers each minibatch in NumPy and then copies it into a tensor. Here the batch is
+    tensors already, and every minibatch of observations is gathered into the same memory: PPO has
+    finished with one minibatch before it asks for the next.
     """
 
     def fill(
@@ -64,7 +63,9 @@ class EpisodeBuffer(RolloutBuffer):
             indices = order[start : start + rows]
             observations = minibatch[: len(indices)]
             torch.index_select(self._observations, 0, indices, out=observations)
-            yield RolloutBufferSamples(observations, *(column[indices] for column in self._tensors))
+            yield RolloutBufferSamples(
+                observations, *(column.index_select(0, indices) for column in self._tensors)
+            )
 
     def release(self) -> None:
         """Frees the batch."""

@@ -17,8 +17,8 @@ from learner.advantages import discounted_past
 
 # Added to a variance before its root, as Stable-Baselines3's VecNormalize does.
 EPSILON = 1e-8
-# Rows whose float64 copy stays in a core's cache.
-_BLOCK = 256
+# Rows whose copy stays in a core's cache.
+_BLOCK = 512
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -54,14 +54,18 @@ class RunningMoments:
         return bool(np.isfinite(self.mean).all() and np.isfinite(self.variance).all())
 
     def updated(self, rows: NDArray[np.floating[Any]]) -> RunningMoments:
-        """These moments with `rows` (n, k) taken in, in float64."""
+        """These moments with `rows` (n, k) taken in.
+
+        Sums of a block are in the precision of `rows`, around one of them so that the squares do
+        not cancel; totals are in float64.
+        """
         moments = self
         for start in range(0, len(rows), _BLOCK):
-            block = rows[start : start + _BLOCK].astype(np.float64)
-            mean = block.mean(axis=0)
-            block -= mean
-            variance = np.einsum("nk,nk->k", block, block) / len(block)
-            moments = moments.merged(RunningMoments(mean, variance, len(block)))
+            block = rows[start : start + _BLOCK] - rows[start]
+            shift = block.sum(axis=0).astype(np.float64) / len(block)
+            squares = np.einsum("nk,nk->k", block, block).astype(np.float64) / len(block)
+            variance = np.maximum(squares - np.square(shift), 0.0)
+            moments = moments.merged(RunningMoments(rows[start] + shift, variance, len(block)))
         return moments
 
     def merged(self, other: RunningMoments) -> RunningMoments:

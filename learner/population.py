@@ -57,6 +57,7 @@ class Population:
         self._zoo = zoo
         self._runs = runs
         self._trained = roles_trained(config)
+        self._device = config.learner.device
         self.members: dict[str, Member] = {}
         check_sides(config, game)
 
@@ -114,13 +115,17 @@ class Population:
                     f"the {role} neither trains in this schedule nor comes from anywhere: "
                     f"set {'victim.policy' if role == 'victim' else 'adversary.policies'}"
                 )
-            trainer = Trainer.fresh(name, side, ppo, seed, game=self._game.name)
+            trainer = Trainer.fresh(
+                name, side, ppo, seed, game=self._game.name, device=self._device
+            )
             return Member(trainer.policy(0), trainer)
         policy = self._resolve(source, index)
         if role not in self._trained:
             return Member(policy.renamed(name, policy.version), None)
         scale = self._value_scale(source, reward)
-        trainer = Trainer.from_policy(policy.renamed(name, 0), ppo, seed, value_scale=scale)
+        trainer = Trainer.from_policy(
+            policy.renamed(name, 0), ppo, seed, value_scale=scale, device=self._device
+        )
         return Member(trainer.policy(0), trainer)
 
     def _value_scale(self, source: str, reward: RewardConfig) -> float:
@@ -165,7 +170,7 @@ class Population:
             member = Member(policy, None, int(fact["steps"]))
             if fact["trained"]:
                 ppo = (self._config.victim if name == VICTIM else self._config.adversary).ppo
-                member.trainer = Trainer.from_policy(policy, ppo, seed=0)
+                member.trainer = Trainer.from_policy(policy, ppo, seed=0, device=self._device)
                 prefix = f"{name}:trainer:"
                 member.trainer.load_state(
                     {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}

@@ -198,18 +198,13 @@ class Trainer:
             )
 
     def _update(self, batch: TrainingBatch) -> None:
-        observations = torch.empty((len(batch), self._spec.observation_size))
-        steps = observations.numpy()
-        np.take(batch.observations, batch.step_rows, axis=0, out=steps, mode="clip")
-        running = self._settings.normalize_observations == "running"
-        moments = self._moments.updated(steps) if running else self._moments
+        rewards = self._normalized_rewards(batch)
+        moments = self._fill(batch, rewards)
         if not moments.finite:
             raise DivergedError("its observations hold NaN, infinity or numbers too large")
-        rewards = self._normalized_rewards(batch)
-        self._fill(batch, observations.to(self._ppo.device), rewards)
         self._ppo.batch_size = -(-len(batch) // self._settings.minibatches)
         self._ppo.train()
-        if running:
+        if self._settings.normalize_observations == "running":
             self._moments = moments
             self._filter = {
                 "filter/mean": moments.mean.astype(np.float32),
@@ -227,12 +222,11 @@ class Trainer:
         self._rewards = self._rewards.updated(batch.rewards, batch.lengths)
         return self._rewards(batch.rewards)
 
-    def _fill(
-        self, batch: TrainingBatch, observations: torch.Tensor, rewards: NDArray[np.float32]
-    ) -> None:
-        """Puts the batch into the buffer. `observations` (N, obs) are raw and get filtered."""
+    def _fill(self, batch: TrainingBatch, rewards: NDArray[np.float32]) -> RunningMoments:
+        """Puts the batch into the buffer; returns the moments with its observations taken in."""
         actions = torch.tensor(batch.actions, device=self._ppo.device)
-        values, log_probs = self._evaluate(observations, actions)
+        observations = actions.new_empty((len(batch), self._spec.observation_size))
+        values, log_probs, moments = self._evaluate(batch, actions, observations)
         advantages, returns = advantages_and_returns(
             rewards,
             values,
@@ -243,41 +237,46 @@ class Trainer:
             self._settings.lam,
         )
         self._buffer.fill(observations, actions, values, log_probs, advantages, returns)
+        return moments
 
     @torch.no_grad()
     def _evaluate(
-        self, observations: torch.Tensor, actions: torch.Tensor
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Values and log-probabilities (N,) each; filters `observations` (N, obs) in place."""
+        self, batch: TrainingBatch, actions: torch.Tensor, observations: torch.Tensor
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], RunningMoments]:
+        """Values and log-probabilities (N,) each, and moments; fills `observations` (N, obs).
+
+        One pass, in blocks: they are in the processor's cache while moments, filter and networks
+        read them.
+        """
+        network, moments = self._ppo.policy, self._moments
         if isinstance(self._spec.action, Discrete):
             actions = actions.long().flatten()
         values, log_probs = [], []
-        for start in range(0, len(observations), _BLOCK):
+        for start in range(0, len(batch), _BLOCK):
             rows = slice(start, start + _BLOCK)
-            filtered = self._filtered(observations[rows])
-            value, log_prob, _ = self._ppo.policy.evaluate_actions(filtered, actions[rows])
-            values.append(value.flatten())
-            log_probs.append(log_prob)
-        return torch.cat(values).cpu().numpy(), torch.cat(log_probs).cpu().numpy()
+            raw = batch.observations[batch.step_rows[rows]]
+            moments = moments.updated(raw)
+            filtered = self._filtered(raw, out=observations[rows])
+            values.append(network.predict_values(filtered).flatten())
+            log_probs.append(network.get_distribution(filtered).log_prob(actions[rows]))
+        return torch.cat(values).cpu().numpy(), torch.cat(log_probs).cpu().numpy(), moments
 
     @torch.no_grad()
     def _last_values(self, batch: TrainingBatch) -> NDArray[np.float32]:
         """Values (E,) of what followed the last action; 0 where an episode terminated."""
         values = np.zeros(len(batch.lengths), np.float32)
         if batch.truncated.any():
-            rows = batch.observations[batch.last_rows[batch.truncated]]
-            filtered = self._filtered(torch.tensor(rows, device=self._ppo.device))
-            estimates = self._ppo.policy.predict_values(filtered)
+            raw = batch.observations[batch.last_rows[batch.truncated]]
+            estimates = self._ppo.policy.predict_values(self._filtered(raw))
             values[batch.truncated] = estimates.flatten().cpu().numpy()
         return values
 
-    def _filtered(self, observations: torch.Tensor) -> torch.Tensor:
-        """`observations` (n, obs), filtered in place as `Policy.filtered` does, but in float32."""
-        mean, std = (torch.from_numpy(a).to(self._ppo.device) for a in self._filter.values())
-        observations.sub_(mean).div_(std)
-        if self._spec.clip:
-            observations.clamp_(-self._spec.clip, self._spec.clip)
-        return observations
+    def _filtered(self, raw: NDArray[np.float32], out: torch.Tensor | None = None) -> torch.Tensor:
+        """Observations (n, obs) as `Policy.filtered` gives them, but computed in float32."""
+        device = self._ppo.device
+        mean, std = (torch.from_numpy(array).to(device) for array in self._filter.values())
+        filtered = torch.sub(torch.from_numpy(raw).to(device), mean, out=out).div_(std)
+        return filtered.clamp_(-self._spec.clip, self._spec.clip) if self._spec.clip else filtered
 
     def state(self) -> Arrays:
         """Copies of everything that training goes on from, to the bit, as named arrays."""

@@ -113,11 +113,10 @@ class TrainingRun:
             raise RefusedError(_game_mismatch(self.game, description))
 
     async def _begin(self, description: GameDescription) -> None:
-        wanted = self.config.game
-        if (description.name, description.physics) != (wanted.name, wanted.physics):
+        # A game without physics profiles says `exact` whatever was asked for.
+        if description.name != self.config.game.name:
             raise RefusedError(
-                f"this run plays {wanted.name} ({wanted.physics}), "
-                f"the worker offers {description.name} ({description.physics})"
+                f"this run plays {self.config.game.name}, the worker offers {description.name}"
             )
         game = self._state.game if self._state else description
         try:

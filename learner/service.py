@@ -301,6 +301,7 @@ async def serve(
             task.cancel()
         await asyncio.gather(training, stopping, ticker, return_exceptions=True)
         await run.close()
+        run.dispatcher.close()
         await server.stop(grace=1.0)
 
 

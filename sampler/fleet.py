@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from typing import Any
 
@@ -67,12 +68,12 @@ class Fleet:
         actor: Any = self._actor.remote(self._learner)
         self._running[actor.run.remote()] = actor
 
-    def run(self) -> None:
-        """Watches over the workers until all have ended because the run is over.
+    def run(self, stop: threading.Event) -> None:
+        """Watches over the workers until all have ended because the run is over, or until `stop`.
 
         A worker that dies is replaced. Raises UserError when the learner refuses the workers.
         """
-        while self._running:
+        while self._running and not stop.is_set():
             done, _ = ray.wait(list(self._running), timeout=POLL_SECONDS)
             for reference in done:
                 self._ended(reference)

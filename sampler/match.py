@@ -15,6 +15,7 @@ from common.policy import Policy
 from common.statistics import Interval, wilson
 from common.task import Episode, EpisodeSummary, RolloutTask
 from sampler.arena import DEFAULT_LANES, Arena
+from sampler.games import describe
 
 # Enough that lanes are refilled once on average, few enough that all workers get some.
 EPISODES_PER_TASK = 2 * DEFAULT_LANES
@@ -208,13 +209,12 @@ def play_match(
     """
     if workers < 1:
         raise UserError(f"{workers} workers: should be at least 1")
-    here = LocalPlayer()
-    description = here.arena(game, physics).description
+    description = describe(game, physics)
     tasks = match_tasks(description, policies, episodes, seed)
     by_hash = {policy.hash: policy for policy in policies.values()}
     summaries: Summaries = []
     with ExitStack() as stack:
-        player: Player = here
+        player: Player = LocalPlayer()
         if workers > 1:
             # Starting Ray takes seconds, and a match-up in one process does without it.
             from sampler.tournament import MatchPool  # noqa: PLC0415

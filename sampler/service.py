@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from types import FrameType
+import threading
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -16,14 +16,6 @@ from common.errors import UserError
 log = logging.getLogger(__name__)
 
 app = App(name="sampler", help="Run rollout workers for a learner.")
-
-
-class _Terminated(BaseException):
-    """SIGTERM or SIGINT came."""
-
-
-def _terminate(_number: int, _frame: FrameType | None) -> None:
-    raise _Terminated
 
 
 @app.default
@@ -44,25 +36,31 @@ def sampler(
     """
     check_address(learner, "--learner")
     workers = workers or os.cpu_count() or 1
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _terminate)
     from sampler.fleet import Fleet, start_ray, stop_ray
 
-    fleet = None
+    stop = _stop_on_signals()
     try:
         start_ray(ray_address, workers)
+        # Ray has put handlers of its own in the place of ours.
+        stop = _stop_on_signals(stop)
         fleet = Fleet(learner, workers)
         log.info("%d workers play for the learner at %s", workers, learner)
-        fleet.run()
-    except _Terminated:
-        log.info("stopped")
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        if fleet is not None:
+        try:
+            fleet.run(stop)
+        finally:
             fleet.close()
+    finally:
         stop_ray()
+    log.info("stopped" if stop.is_set() else "done")
     return 0
+
+
+def _stop_on_signals(stop: threading.Event | None = None) -> threading.Event:
+    """An event that SIGINT and SIGTERM set; raising from a handler would break calls into Ray."""
+    event = stop or threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: event.set())
+    return event
 
 
 def check_address(address: str, option: str) -> None:

@@ -2,46 +2,96 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from time import perf_counter
 from types import TracebackType
 from typing import Any
 
 import ray
 from ray.exceptions import RayTaskError
 
+from common.errors import UserError
 from common.policy import Policy
 from common.task import RolloutTask
+from sampler.fleet import start_ray, stop_ray
 from sampler.match import LocalPlayer, Summaries
+from sampler.worker import ENVIRONMENT
 
 # A task is a pure function of its content, so one that was lost with its process is played again.
 RESTARTS = 3
 
-# The bits of a matrix product may depend on the number of threads that share it.
-ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+# Policies that a process keeps. One of the zoo's takes up to 6 MB with what it computes at first.
+POLICIES_KEPT = 256
+
+
+class Seat:
+    """A process that plays rollout tasks; wrapped by `ray.remote` in `MatchPool`."""
+
+    def __init__(self) -> None:
+        self._player = LocalPlayer()
+        self._policies: OrderedDict[str, Policy] = OrderedDict()
+
+    def prepare(self, game: str, physics: str) -> None:
+        """Builds the simulations of a game, which takes a while."""
+        self._player.arena(game, physics)
+
+    def summaries(
+        self, task: RolloutTask, stored: Mapping[str, Any]
+    ) -> tuple[Summaries, float]:
+        """What each episode of a task came to, in their order, and the seconds that playing took.
+
+        Args:
+            task: what to play.
+            stored: where in Ray's object store its policies are, by content hash.
+        """
+        self._player.arena(task.game, task.physics)
+        policies = {key: self._policy(key, reference) for key, reference in stored.items()}
+        start = perf_counter()
+        summaries = self._player.summaries(task, policies)
+        return summaries, perf_counter() - start
+
+    def _policy(self, key: str, reference: Any) -> Policy:
+        if key not in self._policies:
+            if len(self._policies) == POLICIES_KEPT:
+                self._policies.popitem(last=False)
+            self._policies[key] = ray.get(reference)
+        self._policies.move_to_end(key)
+        return self._policies[key]
 
 
 class MatchPool:
     """Processes on Ray that play rollout tasks for their summaries. A context manager.
 
-    Uses the Ray that is there, or else starts one on this machine for as long as it lives.
+    Uses the Ray that this process has joined, or else joins or starts one for as long as it lives.
 
     Args:
         workers: number of processes, each on one CPU.
+        address: of a Ray cluster, or None for a Ray of its own on this machine.
+
+    Attributes:
+        playing_seconds: time that all processes together have spent playing.
+
+    Raises:
+        UserError: the cluster cannot be reached, or has fewer CPUs than workers.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, address: str | None = None) -> None:
+        self.playing_seconds = 0.0
+        self._actors: list[Any] = []
         self._own_ray = not ray.is_initialized()
         if self._own_ray:
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
-        actor = ray.remote(LocalPlayer).options(
+            start_ray(address, workers)
+        if (there := int(ray.cluster_resources().get("CPU", 0))) < workers:
+            self.close()
+            raise UserError(f"{workers} workers need a CPU each, the Ray cluster has {there}")
+        actor = ray.remote(Seat).options(
             num_cpus=1,
             max_restarts=RESTARTS,
             max_task_retries=RESTARTS,
-            runtime_env={"env_vars": ONE_THREAD},
+            runtime_env={"env_vars": ENVIRONMENT},
         )
-        self._actors: list[Any] = [actor.remote() for _ in range(workers)]
+        self._actors = [actor.remote() for _ in range(workers)]
 
     def __enter__(self) -> MatchPool:
         return self
@@ -60,36 +110,56 @@ class MatchPool:
             ray.kill(actor)
         self._actors = []
         if self._own_ray:
-            ray.shutdown()
+            stop_ray()
+
+    def prepare(self, game: str, physics: str) -> None:
+        """Returns once every process could start to play. Raises as `play`."""
+        for reference in [actor.prepare.remote(game, physics) for actor in self._actors]:
+            _get(reference)
 
     def play(
         self, tasks: Sequence[RolloutTask], policies: Mapping[str, Policy]
     ) -> Iterator[tuple[RolloutTask, Summaries]]:
-        """See `sampler.match.Player`.
+        """See `sampler.match.Player`. Raises as `work`."""
+        waiting = iter(tasks)
+        return self.work(lambda: next(waiting, None), policies)
+
+    def work(
+        self, draw: Callable[[], RolloutTask | None], policies: Mapping[str, Policy]
+    ) -> Iterator[tuple[RolloutTask, Summaries]]:
+        """Plays the tasks that `draw` gives, until it gives none while nothing is being played.
+
+        It may give none for a while: it is asked again after each task that has been played.
+
+        Args:
+            draw: the next task, or None.
+            policies: at least the policies of the tasks, by content hash. Each is sent to a process
+                once.
 
         Raises:
             ArenaError: as `Arena.play`.
             ray.exceptions.RayActorError: a process died more often than it may.
         """
-        stored = ray.put(dict(policies))
-        waiting = iter(tasks)
-        # One task at a time each: a longer queue would wait behind the longest episodes.
-        running = {
-            actor.summaries.remote(task, stored): (actor, task)
-            for actor, task in zip(self._actors, waiting, strict=False)
-        }
-        while running:
+        # In a list or dict, references travel as such, and the process fetches what it lacks.
+        stored = {key: ray.put(policy) for key, policy in policies.items()}
+        idle, running = list(self._actors), dict[Any, tuple[Any, RolloutTask]]()
+        while True:
+            # One task at a time each: a longer queue would wait behind the longest episodes.
+            while idle and (task := draw()) is not None:
+                needed = {key: stored[key] for key in sorted(task.policies)}
+                running[idle[-1].summaries.remote(task, needed)] = (idle.pop(), task)
+            if not running:
+                return
             (done,), _ = ray.wait(list(running), num_returns=1)
             actor, task = running.pop(done)
-            for following in waiting:
-                running[actor.summaries.remote(following, stored)] = (actor, following)
-                break
-            yield task, _result(done)
+            idle.append(actor)
+            summaries, seconds = _get(done)
+            self.playing_seconds += seconds
+            yield task, summaries
 
 
-def _result(reference: Any) -> Summaries:
+def _get(reference: Any) -> Any:
     try:
-        summaries: Summaries = ray.get(reference)
+        return ray.get(reference)
     except RayTaskError as error:
         raise error.cause from error
-    return summaries

@@ -38,7 +38,7 @@ class BatchedGame(Protocol):
     """`lanes` independent copies of a game. A lane is played from `reset` until its episode ends.
 
     What happens in a lane depends on its seed and its actions alone, never on the other lanes or on
-    what was played in it before.
+    what was played in it before. Lanes in arguments (k,) ascend, and none comes twice.
     """
 
     @property

@@ -5,6 +5,7 @@ import pytest
 from common import config
 from common.config import Config, RewardConfig
 from common.errors import UserError
+from common.schedule import Constant
 
 
 def load(source: str = "pbt2", *overrides: str, **environment: str) -> Config:
@@ -57,6 +58,11 @@ def test_precedence_preset_file_environment_command_line(tmp_path: Path) -> None
 def test_another_kind_of_schedule_replaces_the_presets() -> None:
     loaded = load("pbt2", "schedule.kind=constant", "schedule.length=3", "schedule.rounds=2")
     assert loaded.schedule.model_dump()["length"] == 3
+
+
+def test_a_schedule_as_one_mapping_replaces_another_kind() -> None:
+    loaded = load("pbt2", "schedule={kind: constant, length: 3}")
+    assert loaded.schedule == Constant(length=3)
 
 
 def test_null_removes_the_normal_opponent() -> None:

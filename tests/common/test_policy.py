@@ -11,7 +11,7 @@ from safetensors.numpy import save
 
 from common.arrays import pack
 from common.game import ActionSpace, Box, Discrete, Side
-from common.policy import FORMAT, Kind, Policy, PolicySpec, trivial
+from common.policy import FORMAT, MEAN_REST, Kind, Policy, PolicySpec, trivial
 
 BOX = Box(3, -0.4, 0.4)
 
@@ -273,6 +273,19 @@ class TestActions:
         far = policy.act(np.full((1, 7), 1e6, np.float32), policy.initial_state(1), None)[0]
         farther = policy.act(np.full((1, 7), 1e9, np.float32), policy.initial_state(1), None)[0]
         np.testing.assert_array_equal(far, farther)
+
+    def test_what_float32_loses_of_the_mean_is_added(self) -> None:
+        plain = make()
+        mean = np.full(7, 8.3, np.float64)
+        rest = (mean - mean.astype(np.float32)).astype(np.float32)
+        arrays = plain.arrays | {"filter/mean": mean.astype(np.float32), MEAN_REST: rest}
+        policy = replace(plain, arrays=arrays)
+        inputs = observations(4)
+        expected = np.clip((inputs - mean) / plain.arrays["filter/std"], -5, 5)
+        np.testing.assert_allclose(policy.filtered(inputs), expected, rtol=1e-12, atol=1e-12)
+        assert Policy.from_bytes(policy.to_bytes(), "it").hash == policy.hash
+        with pytest.raises(ValueError, match=r"mean_rest is float32\[1\]"):
+            replace(plain, arrays=arrays | {MEAN_REST: rest[:1]})
 
     def test_lstm_against_its_equations(self) -> None:
         policy, steps = make("lstm", hidden=(4,)), 50

@@ -1,0 +1,209 @@
+"""Recorded steps into the learner's service over gRPC, against a bare socket moving the same bytes.
+
+The service, its checks of every chunk, the ledger and the workers' streams are the real ones; only
+the games are not played: the arena gives episodes that were made up before. Server and senders are
+processes of their own, as in a run. The socket moves the bytes in pieces of a chunk and looks at
+none of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import multiprocessing
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+from benchmarks import report
+from common.config import load
+from common.memory import keep_freed_memory
+from common.policy import Policy
+from common.runs import RunDirectory
+from common.task import Episode, EpisodeRecord, EpisodeSummary, RolloutTask
+from common.wire import CHUNK_BYTES
+
+GAME, PHYSICS = "YouShallNotPassHumans", "fast"
+OBSERVATIONS, ACTIONS, REWARDS = 380, 17, 3
+STEPS = 160
+"""Of an episode, about as many as untrained adversaries get out of the zoo's runner."""
+
+EPISODES, LANES = 8, 8
+TASKS = 100
+SENDERS = (1, 4)
+ROUNDS = 7
+
+TASK_STEPS = EPISODES * STEPS
+TASK_BYTES = 4 * (TASK_STEPS * (OBSERVATIONS + ACTIONS + REWARDS) + EPISODES * OBSERVATIONS)
+
+
+class RecordedArena:
+    """In the arena's place: every task gets the same episodes."""
+
+    def __init__(self, game: str, physics: str, _lanes: int) -> None:
+        self.game, self.physics = game, physics
+        rng = np.random.default_rng(0)
+        self._records = [
+            EpisodeRecord(
+                index,
+                EpisodeSummary(STEPS, 0, False, (0.0, 0.0), (1000.0, -1000.0), 3),
+                rng.standard_normal((STEPS + 1, OBSERVATIONS), np.float32),
+                rng.standard_normal((STEPS, ACTIONS), np.float32),
+                rng.standard_normal((STEPS, REWARDS), np.float32),
+            )
+            for index in range(EPISODES)
+        ]
+
+    def play(self, _task: RolloutTask, _policies: Mapping[str, Policy]) -> Iterator[EpisodeRecord]:
+        return iter(self._records)
+
+
+def send(address: str) -> None:
+    """A worker that need not play. Runs until it is killed."""
+    from sampler.stream import RolloutWorker
+
+    keep_freed_memory()
+    with patch("sampler.stream.Arena", RecordedArena):
+        RolloutWorker(address, f"sender-{os.getpid()}").run()
+
+
+def tasks(round_number: int) -> list[RolloutTask]:
+    """Tasks that name no policies, so that none has to be fetched."""
+    first = round_number * TASKS
+    return [
+        RolloutTask(
+            first + i, GAME, PHYSICS, 0, LANES, tuple(Episode(e, ()) for e in range(EPISODES)), ()
+        )
+        for i in range(TASKS)
+    ]
+
+
+def serve(pipe: Connection, folder: str) -> None:
+    """The learner's service; each number of senders that comes through the pipe is a round."""
+    keep_freed_memory()
+    asyncio.run(_serve(pipe, Path(folder)))
+
+
+async def _serve(pipe: Connection, folder: Path) -> None:
+    from learner.run import TrainingRun
+    from learner.service import start_server
+
+    config = load("pbt2-scratch", environment={})
+    run = TrainingRun(RunDirectory(folder / "run"), config, None, folder, resume=False)
+    _, port = await start_server(run, asyncio.Event(), "127.0.0.1:0")
+    pipe.send(f"127.0.0.1:{port}")
+    rounds = 0
+    while wanted := await asyncio.to_thread(pipe.recv):
+        while sum(c.wanted > 0 for c in run.dispatcher.connections.values()) < wanted:
+            await asyncio.sleep(0.05)
+        batch = tasks(rounds)
+        run.ledger.add(batch)
+        start = perf_counter()
+        run.dispatcher.dispatch()
+        while not run.ledger.is_done(batch):
+            run.dispatcher.changed.clear()
+            await run.dispatcher.changed.wait()
+        pipe.send(perf_counter() - start)
+        run.ledger.take(batch)
+        rounds += 1
+
+
+def receive(pipe: Connection) -> None:
+    """Accepts a connection for each number of bytes that comes through the pipe; drops the bytes."""
+    buffer = bytearray(CHUNK_BYTES)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        pipe.send(server.getsockname()[1])
+        while left := pipe.recv():
+            with server.accept()[0] as connection:
+                while left:
+                    left -= connection.recv_into(buffer)
+                connection.sendall(b"k")
+
+
+def over_socket(pipe: Connection, port: int) -> float:
+    """Seconds in which the bytes of a round move through a bare socket."""
+    piece = np.random.default_rng(0).bytes(CHUNK_BYTES)
+    left = TASKS * TASK_BYTES
+    pipe.send(left)
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        start = perf_counter()
+        while left:
+            connection.sendall(memoryview(piece)[:left])
+            left -= min(left, len(piece))
+        connection.recv(1)
+        return perf_counter() - start
+
+
+def over_service(pipe: Connection, senders: int) -> float:
+    """Seconds in which a round's tasks are handed out, answered, checked and whole."""
+    pipe.send(senders)
+    seconds: float = pipe.recv()
+    return seconds
+
+
+class Processes:
+    """Child processes, ended together."""
+
+    def __init__(self) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        self._children: list[Any] = []
+
+    def start(self, target: Any, *arguments: Any) -> Connection:
+        """Starts `target(pipe, *arguments)`; gives the other end of its pipe."""
+        here, there = self._context.Pipe()
+        self.start_alone(target, there, *arguments)
+        return here
+
+    def start_alone(self, target: Any, *arguments: Any) -> None:
+        """Starts `target(*arguments)`."""
+        child = self._context.Process(target=target, args=arguments, daemon=True)
+        child.start()
+        self._children.append(child)
+
+    def end(self) -> None:
+        """Kills all."""
+        for child in self._children:
+            child.kill()
+            child.join()
+
+
+def measure(senders: int) -> report.Row:
+    """One row: both ways in turn."""
+    processes = Processes()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            sink = processes.start(receive)
+            learner = processes.start(serve, folder)
+            port, address = sink.recv(), learner.recv()
+            for _ in range(senders):
+                processes.start_alone(send, address)
+            seconds = report.medians(
+                {
+                    "socket": lambda: over_socket(sink, port),
+                    "service": lambda: over_service(learner, senders),
+                },
+                ROUNDS,
+            )
+        finally:
+            processes.end()
+    megabytes = TASKS * TASK_BYTES / 1e6
+    return {
+        "case": f"{senders} sender{'s' if senders > 1 else ''}",
+        "ratio": seconds["socket"] / seconds["service"],
+        "megabytes_per_second": megabytes / seconds["service"],
+        "steps_per_second": TASKS * TASK_STEPS / seconds["service"],
+        "socket_megabytes_per_second": megabytes / seconds["socket"],
+    }
+
+
+if __name__ == "__main__":
+    report.main("transport", lambda: [measure(senders) for senders in SENDERS])
