@@ -24,6 +24,9 @@ app.command("learner.train:app", name="train")
 app.command("learner.commands:app", name="learner")
 app.command("sampler.service:app", name="sampler")
 app.command("sampler.commands:match", name="match")
+app.command("sampler.tournament_command:tournament", name="tournament")
+app.command("sampler.video_command:video", name="video")
+app.command("sampler.video_command:watch", name="watch")
 
 
 @app.command

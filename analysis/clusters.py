@@ -125,9 +125,7 @@ def _reference(vectors: Float, seed: int, tables: int = 100) -> float:
     return float(np.quantile(best, 0.95))
 
 
-def _judge(
-    n: int, silhouettes: dict[int, float], best: int, reference: float
-) -> tuple[bool, str]:
+def _judge(n: int, silhouettes: dict[int, float], best: int, reference: float) -> tuple[bool, str]:
     if n < FEWEST:
         return False, f"{n} policies are too few to tell clusters; at least {FEWEST} are needed"
     if not silhouettes:
@@ -226,7 +224,5 @@ def policy_map(
         perplexity = min(30.0, (len(vectors) - 1) / 3)
         tsne = TSNE(2, perplexity=perplexity, init="random", random_state=seed)
         plane = tsne.fit_transform(vectors)
-    points = pd.DataFrame(
-        {"policy": tournament.policies[side], "x": plane[:, 0], "y": plane[:, 1]}
-    )
+    points = pd.DataFrame({"policy": tournament.policies[side], "x": plane[:, 0], "y": plane[:, 1]})
     return PolicyMap(tournament.sides[side], method, points, explained)

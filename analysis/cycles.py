@@ -113,8 +113,8 @@ def victory_graph(
         for name in names.values():
             sides = graph.nodes[name]["sides"] if name in graph else ()
             graph.add_node(name, sides=(*sides, chosen.sides[side]))
-    for row in duels(chosen).itertuples():
-        _add_victory(graph, str(row.first), str(row.second), (row.wins, row.ties, row.losses))
+    for row in duels(chosen).to_dict("records"):
+        _add_victory(graph, row["first"], row["second"], (row["wins"], row["ties"], row["losses"]))
     return graph
 
 

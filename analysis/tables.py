@@ -5,9 +5,8 @@ Every other module takes a `Tournament`, so whatever is wrong with a table is sa
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from common.errors import UserError
-from common.match_table import COLUMNS
+from common.match_table import COLUMNS, MatchRow
 
 Float = NDArray[np.float64]
 
-TEXT = ("game", "physics", "side0", "side1", "policy0", "policy1", "hash0", "hash1")
+TEXT = tuple(field.name for field in fields(MatchRow) if field.type in (str, "str"))
 NUMBERS = tuple(column for column in COLUMNS if column not in TEXT)
 FILES = ("table.parquet", "table.csv")
 
@@ -104,9 +103,7 @@ class Tournament:
         """The row of one match-up. Raises UserError that says what there is."""
         for side, name in enumerate((policy0, policy1)):
             self.check_policies(side, [name])
-        row = self._positions[
-            self.policies[0].index(policy0), self.policies[1].index(policy1)
-        ]
+        row = self._positions[self.policies[0].index(policy0), self.policies[1].index(policy1)]
         if row < 0:
             raise UserError(f"{self.source}: {policy0} against {policy1} was not played")
         return self.table.iloc[int(row)]
@@ -267,44 +264,3 @@ _MOST_LISTED = 12
 def _some(names: Sequence[str]) -> str:
     more = len(names) - _MOST_LISTED
     return ", ".join(names[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
-
-
-@dataclass(frozen=True)
-class RunPolicy:
-    """A policy of a run, as in `run:attack-001/adversary-0@120`."""
-
-    run: str
-    policy: str
-    version: int
-
-
-_RUN_POLICY = re.compile(r"run:(?P<run>.+)/(?P<policy>[^/@]+)(?:@(?P<version>\d+))?")
-
-
-def run_policy(name: str, version: int) -> RunPolicy | None:
-    """The run, policy and version that a name stands for; None for policies of no run.
-
-    Args:
-        name: as the user gave it.
-        version: of the policy; used where the name gives none, i.e. means the newest.
-    """
-    match = _RUN_POLICY.fullmatch(name)
-    if match is None:
-        return None
-    return RunPolicy(match["run"], match["policy"], int(match["version"] or version))
-
-
-def short_names(names: Sequence[str]) -> list[str]:
-    """Names for axes: as few of the last parts of each path as tell all of them apart."""
-    distinct = list(dict.fromkeys(names))
-    parts = {name: _parts(name) for name in distinct}
-    for depth in range(1, max(map(len, parts.values()), default=0) + 1):
-        short = {name: "/".join(part[-depth:]) for name, part in parts.items()}
-        if len(set(short.values())) == len(distinct):
-            return [short[name] for name in names]
-    return list(names)
-
-
-def _parts(name: str) -> list[str]:
-    bare = re.sub(r"^(zoo|run):|\.(safetensors|pkl)$", "", name)
-    return bare.split("/")

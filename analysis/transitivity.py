@@ -137,7 +137,9 @@ def _mean_squares(advantage: Float) -> Float:
 
 def _share(squares: Float) -> Float:
     total = squares.sum(axis=-1)
-    return np.divide(squares[:, 1], total, out=np.full(len(squares), np.nan), where=total > 0)
+    share = np.full(len(squares), np.nan)
+    np.divide(squares[:, 1], total, out=share, where=total > 0)
+    return share
 
 
 def _smoothed_scores(outcomes: Float) -> Float:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from common.arrays import Arrays, pack, unpack
@@ -57,16 +59,23 @@ def save_state(run: RunDirectory, state: State, keep: KeepConfig) -> None:
         state_path(run, iteration).unlink(missing_ok=True)
 
 
-def state_path(run: RunDirectory, iteration: int) -> Any:
+def state_path(run: RunDirectory, iteration: int) -> Path:
     """File of the state after an iteration."""
     return run.states / f"{iteration:08d}.safetensors"
 
 
-def write(run: RunDirectory, path: Any, data: bytes) -> None:
+def write(run: RunDirectory, path: Path, data: bytes) -> None:
     """`atomic_write` whose failure says what is kept and how to go on."""
-    try:
+    with writing(run, path):
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(path, data)
+
+
+@contextmanager
+def writing(run: RunDirectory, path: Path) -> Iterator[None]:
+    """Makes a failure to write `path` a UserError that says what is kept and how to go on."""
+    try:
+        yield
     except OSError as error:
         what = "the disk is full" if error.errno == errno.ENOSPC else os.strerror(error.errno or 0)
         saved = numbered(run.states)
@@ -93,7 +102,7 @@ def load_newest(run: RunDirectory) -> State:
     raise UserError(f"{run.path} holds no saved state to resume from")
 
 
-def _load(path: Any) -> State:
+def _load(path: Path) -> State:
     metadata, arrays = unpack(path.read_bytes(), str(path))
     if metadata.get("format") != FORMAT:
         raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT}")
@@ -111,9 +120,10 @@ def _load(path: Any) -> State:
 def save_policies(run: RunDirectory, policies: Iterable[Policy]) -> None:
     """Writes policies to their place, unless they are there. Raises UserError."""
     for policy in policies:
-        path = run.policy(policy.name, policy.version)
-        if not path.exists():
-            write(run, path, policy.to_bytes())
+        path, data = run.policy(policy.name, policy.version), policy.to_bytes()
+        # After a crash another policy may be there: one that no saved state knows of.
+        if not path.exists() or path.read_bytes() != data:
+            write(run, path, data)
 
 
 def prune_policies(run: RunDirectory, name: str, kept: Iterable[int], last: int) -> None:

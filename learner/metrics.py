@@ -5,18 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
 from common.runs import RunDirectory, atomic_write
+from learner.checkpoint import write, writing
 
 
 class RunRecords:
-    """Appends to a run's metrics and events.
+    """Appends to a run's metrics and events. What cannot be written is a UserError.
 
     Args:
         run: the run.
@@ -26,29 +26,38 @@ class RunRecords:
 
     def __init__(self, run: RunDirectory, iteration: int) -> None:
         self._run = run
-        _drop_after(run.metrics, iteration)
-        _drop_after(run.events, iteration)
-        self._tensorboard = SummaryWriter(str(run.tensorboard), purge_step=iteration + 1)
+        for path in (run.metrics, run.events):
+            with writing(run, path):
+                _drop_after(path, iteration)
+        with writing(run, run.tensorboard):
+            self._tensorboard = SummaryWriter(str(run.tensorboard), purge_step=iteration + 1)
 
     def metrics(self, row: Mapping[str, Any]) -> None:
         """One policy's iteration. `row` holds `iteration`, `policy`, numbers, and names."""
-        _append(self._run.metrics, row)
+        self._append(self._run.metrics, row)
         policy = row["policy"]
-        for key, value in _scalars(row):
-            self._tensorboard.add_scalar(f"{policy}/{key}", value, row["iteration"])
+        with writing(self._run, self._run.tensorboard):
+            for key, value in _scalars(row):
+                self._tensorboard.add_scalar(f"{policy}/{key}", value, row["iteration"])
 
     def event(self, kind: str, iteration: int, **fields: Any) -> None:
         """A burst that starts or ends, a start, a resumption, an end."""
-        _append(self._run.events, {"event": kind, "iteration": iteration, **fields})
+        self._append(self._run.events, {"event": kind, "iteration": iteration, **fields})
 
     def flush(self) -> None:
         """Makes what was recorded visible to readers."""
-        self._tensorboard.flush()
+        with writing(self._run, self._run.tensorboard):
+            self._tensorboard.flush()
 
     def close(self) -> None:
         """Closes TensorBoard's file and writes metrics.csv."""
-        self._tensorboard.close()
+        with writing(self._run, self._run.tensorboard):
+            self._tensorboard.close()
         write_csv(self._run)
+
+    def _append(self, path: Path, row: Mapping[str, Any]) -> None:
+        with writing(self._run, path), path.open("a") as file:
+            file.write(_line(row))
 
 
 def _scalars(row: Mapping[str, Any]) -> list[tuple[str, float]]:
@@ -69,7 +78,7 @@ def write_csv(run: RunDirectory) -> None:
     writer = csv.DictWriter(text, columns)
     writer.writeheader()
     writer.writerows(rows)
-    atomic_write(run.path / "metrics.csv", text.getvalue().encode())
+    write(run, run.path / "metrics.csv", text.getvalue().encode())
 
 
 def _flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -87,7 +96,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     rows = []
-    for line in path.read_text().splitlines():
+    for line in path.read_bytes().splitlines():
         try:
             rows.append(json.loads(line))
         except ValueError:
@@ -95,15 +104,11 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _append(path: Path, row: Mapping[str, Any]) -> None:
-    with path.open("a") as file:
-        file.write(json.dumps(row, separators=(",", ":")) + os.linesep)
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, separators=(",", ":")) + "\n"
 
 
 def _drop_after(path: Path, iteration: int) -> None:
-    rows: Sequence[Mapping[str, Any]] = read_jsonl(path)
-    if not rows:
-        return
-    kept = [row for row in rows if row["iteration"] <= iteration]
-    text = "".join(json.dumps(row, separators=(",", ":")) + os.linesep for row in kept)
-    atomic_write(path, text.encode())
+    if path.exists():
+        kept = [row for row in read_jsonl(path) if row["iteration"] <= iteration]
+        atomic_write(path, "".join(map(_line, kept)).encode())

@@ -17,8 +17,8 @@ from learner.advantages import discounted_past
 
 # Added to a variance before its root, as Stable-Baselines3's VecNormalize does.
 EPSILON = 1e-8
-# Rows whose copy stays in a core's cache.
-_BLOCK = 512
+# Numbers (1 MiB of float32) whose copy stays in a core's cache.
+_BLOCK = 2**18
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -60,8 +60,9 @@ class RunningMoments:
         not cancel; totals are in float64.
         """
         moments = self
-        for start in range(0, len(rows), _BLOCK):
-            block = rows[start : start + _BLOCK] - rows[start]
+        step = max(1, _BLOCK // rows.shape[1])
+        for start in range(0, len(rows), step):
+            block = rows[start : start + step] - rows[start]
             shift = block.sum(axis=0).astype(np.float64) / len(block)
             squares = np.einsum("nk,nk->k", block, block).astype(np.float64) / len(block)
             variance = np.maximum(squares - np.square(shift), 0.0)

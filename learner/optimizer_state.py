@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from common.arrays import Arrays
@@ -29,6 +32,11 @@ def export_adam(spec: PolicySpec, network: ActorCriticPolicy) -> Arrays:
     return arrays
 
 
+def _tensor(array: NDArray[Any]) -> torch.Tensor:
+    # torch.tensor keeps a transposed order in memory. Fused Adam goes by the parameter's order.
+    return torch.tensor(np.array(array, order="C"))
+
+
 def import_adam(spec: PolicySpec, arrays: Arrays, network: ActorCriticPolicy) -> None:
     """Inverse of `export_adam`. Raises ValueError if `arrays` are not of `spec`."""
     names = parameter_names(spec)
@@ -42,7 +50,7 @@ def import_adam(spec: PolicySpec, arrays: Arrays, network: ActorCriticPolicy) ->
     numbers = {theirs: number for number, (theirs, _) in enumerate(network.named_parameters())}
     states = {
         numbers[theirs]: {
-            **{key: torch.tensor(oriented(name, arrays[f"{name}/{key}"])) for key in _MOMENTS},
+            **{key: _tensor(oriented(name, arrays[f"{name}/{key}"])) for key in _MOMENTS},
             "step": torch.tensor(arrays[f"{name}/step"].item(), dtype=torch.float32),
         }
         for name, theirs in names.items()

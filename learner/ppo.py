@@ -273,10 +273,11 @@ class Trainer:
 
     def _filtered(self, raw: NDArray[np.float32], out: torch.Tensor | None = None) -> torch.Tensor:
         """Observations (n, obs) as `Policy.filtered` gives them, but computed in float32."""
-        device = self._ppo.device
+        device, clip = self._ppo.device, self._spec.clip
         mean, std = (torch.from_numpy(array).to(device) for array in self._filter.values())
-        filtered = torch.sub(torch.from_numpy(raw).to(device), mean, out=out).div_(std)
-        return filtered.clamp_(-self._spec.clip, self._spec.clip) if self._spec.clip else filtered
+        filtered = torch.sub(torch.from_numpy(raw).to(device), mean, out=out)
+        filtered.mul_(std.reciprocal())  # A division takes three times as long.
+        return filtered.clamp_(-clip, clip) if clip else filtered
 
     def state(self) -> Arrays:
         """Copies of everything that training goes on from, to the bit, as named arrays."""

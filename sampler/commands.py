@@ -13,8 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from common.errors import UserError
-from common.game import Physics
+from common.game import GameDescription, Physics
 from common.policies import resolve
+from common.policy import Policy
 from sampler.games import describe
 from sampler.match import MatchResult, play_match
 
@@ -45,16 +46,9 @@ def match(
         zoo: Clone of openai/multiagent-competition, for policies that start with `zoo:`.
         as_json: Print one JSON object instead of a table.
     """
-    names = policy_names(policy)
     description = describe(game, physics)
     policies = {
-        side: resolve(
-            name,
-            game=description.name,
-            side=description.sides[description.side_index(side)],
-            zoo=zoo,
-        )
-        for side, name in names.items()
+        side: _resolved(name, side, description, zoo) for side, name in policy_names(policy).items()
     }
     with Progress(
         TextColumn("{task.description}"),
@@ -72,6 +66,14 @@ def match(
         print(json.dumps(result.to_json(), indent=2))
     else:
         Console().print(match_table(result))
+
+
+def _resolved(name: str, side: str, game: GameDescription, zoo: Path | None) -> Policy:
+    try:
+        seat = game.sides[game.side_index(side)]
+    except ValueError as error:
+        raise UserError(f"--policy {side}={name}: {error}") from error
+    return resolve(name, game=game.name, side=seat, zoo=zoo)
 
 
 def policy_names(assignments: Sequence[str]) -> dict[str, str]:

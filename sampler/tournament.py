@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import perf_counter
@@ -9,47 +10,55 @@ from types import TracebackType
 from typing import Any
 
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayActorError, RayTaskError
 
 from common.errors import UserError
 from common.policy import Policy
 from common.task import RolloutTask
+from sampler.arena import Arena
 from sampler.fleet import start_ray, stop_ray
-from sampler.match import LocalPlayer, Summaries
+from sampler.match import Summaries
 from sampler.worker import ENVIRONMENT
 
 # A task is a pure function of its content, so one that was lost with its process is played again.
 RESTARTS = 3
 
-# Policies that a process keeps. One of the zoo's takes up to 6 MB with what it computes at first.
+# Policies that a process keeps: a large one of the zoo takes 6 MB with what it computes at first.
 POLICIES_KEPT = 256
+
+STOP_SECONDS = 0.5
 
 
 class Seat:
     """A process that plays rollout tasks; wrapped by `ray.remote` in `MatchPool`."""
 
     def __init__(self) -> None:
-        self._player = LocalPlayer()
+        self._arenas: dict[tuple[str, str], Arena] = {}
         self._policies: OrderedDict[str, Policy] = OrderedDict()
 
-    def prepare(self, game: str, physics: str) -> None:
-        """Builds the simulations of a game, which takes a while."""
-        self._player.arena(game, physics)
+    def arena(self, game: str, physics: str) -> Arena:
+        """The arena of a game, built when first asked for."""
+        key = game, physics
+        if key not in self._arenas:
+            self._arenas[key] = Arena(game, physics)
+        return self._arenas[key]
 
-    def summaries(
-        self, task: RolloutTask, stored: Mapping[str, Any]
-    ) -> tuple[Summaries, float]:
+    def prepare(self, game: str, physics: str) -> None:
+        """Builds the arena of a game."""
+        self.arena(game, physics)
+
+    def play(self, task: RolloutTask, stored: Mapping[str, Any]) -> tuple[Summaries, float]:
         """What each episode of a task came to, in their order, and the seconds that playing took.
 
         Args:
             task: what to play.
             stored: where in Ray's object store its policies are, by content hash.
         """
-        self._player.arena(task.game, task.physics)
+        arena = self.arena(task.game, task.physics)
         policies = {key: self._policy(key, reference) for key, reference in stored.items()}
         start = perf_counter()
-        summaries = self._player.summaries(task, policies)
-        return summaries, perf_counter() - start
+        records = sorted(arena.play(task, policies), key=lambda record: record.index)
+        return [record.summary for record in records], perf_counter() - start
 
     def _policy(self, key: str, reference: Any) -> Policy:
         if key not in self._policies:
@@ -78,13 +87,14 @@ class MatchPool:
 
     def __init__(self, workers: int, address: str | None = None) -> None:
         self.playing_seconds = 0.0
+        self._stopped = threading.Event()
         self._actors: list[Any] = []
         self._own_ray = not ray.is_initialized()
         if self._own_ray:
             start_ray(address, workers)
         if (there := int(ray.cluster_resources().get("CPU", 0))) < workers:
             self.close()
-            raise UserError(f"{workers} workers need a CPU each, the Ray cluster has {there}")
+            raise UserError(f"{workers} workers need a CPU each, but the Ray cluster has {there}")
         actor = ray.remote(Seat).options(
             num_cpus=1,
             max_restarts=RESTARTS,
@@ -112,8 +122,12 @@ class MatchPool:
         if self._own_ray:
             stop_ray()
 
+    def stop(self) -> None:
+        """Lets `work` end soon, without the tasks that are being played. For signal handlers."""
+        self._stopped.set()
+
     def prepare(self, game: str, physics: str) -> None:
-        """Returns once every process could start to play. Raises as `play`."""
+        """Returns once every process is ready to play a game. Raises as `work`."""
         for reference in [actor.prepare.remote(game, physics) for actor in self._actors]:
             _get(reference)
 
@@ -133,29 +147,32 @@ class MatchPool:
 
         Args:
             draw: the next task, or None.
-            policies: at least the policies of the tasks, by content hash. Each is sent to a process
-                once.
+            policies: at least the policies of the tasks, by content hash. They are stored once, and
+                a process fetches what it does not have.
 
         Raises:
             ArenaError: as `Arena.play`.
-            ray.exceptions.RayActorError: a process died more often than it may.
+            UserError: processes died more often than they may.
         """
-        # In a list or dict, references travel as such, and the process fetches what it lacks.
         stored = {key: ray.put(policy) for key, policy in policies.items()}
-        idle, running = list(self._actors), dict[Any, tuple[Any, RolloutTask]]()
-        while True:
+        idle: list[Any] = list(self._actors)
+        running: dict[Any, tuple[Any, RolloutTask]] = {}
+        while not self._stopped.is_set():
             # One task at a time each: a longer queue would wait behind the longest episodes.
             while idle and (task := draw()) is not None:
+                actor = idle.pop()
+                # Inside a dict, references travel as such; as arguments they would be resolved.
                 needed = {key: stored[key] for key in sorted(task.policies)}
-                running[idle[-1].summaries.remote(task, needed)] = (idle.pop(), task)
+                running[actor.play.remote(task, needed)] = actor, task
             if not running:
                 return
-            (done,), _ = ray.wait(list(running), num_returns=1)
-            actor, task = running.pop(done)
-            idle.append(actor)
-            summaries, seconds = _get(done)
-            self.playing_seconds += seconds
-            yield task, summaries
+            done, _ = ray.wait(list(running), num_returns=1, timeout=STOP_SECONDS)
+            for reference in done:
+                actor, task = running.pop(reference)
+                idle.append(actor)
+                summaries, seconds = _get(reference)
+                self.playing_seconds += seconds
+                yield task, summaries
 
 
 def _get(reference: Any) -> Any:
@@ -163,3 +180,8 @@ def _get(reference: Any) -> Any:
         return ray.get(reference)
     except RayTaskError as error:
         raise error.cause from error
+    except RayActorError as error:
+        raise UserError(
+            f"a process that plays died more than {RESTARTS} times, perhaps for lack of memory; "
+            "fewer workers need less"
+        ) from error

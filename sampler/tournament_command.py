@@ -5,234 +5,225 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from types import FrameType
 from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from common.errors import UserError
-from common.game import GameDescription, Physics
-from common.match_table import Entrant, MatchRow, match_row
-from common.policies import resolve
-from common.policy import Policy
+from common.game import GameDescription
+from common.match_table import MatchRow, match_row
+from common.task import RolloutTask
 from sampler.arena import ArenaError
-from sampler.games import describe
-from sampler.picks import Pick, pick_from_run
-from sampler.play_progress import PlayProgress
-from sampler.tournament_plan import Agenda, Chunk, Pair, Rule, all_pairs, chunk_task
+from sampler.entrants import Entry, Field, Names, load_field
+from sampler.tournament_plan import Agenda, Pair, Rule, chunk_task, task_chunk
 from sampler.tournament_store import TournamentStore
 
 log = logging.getLogger(__name__)
 
-# So many policies of side 1 fit beside each other on a screen.
-MATRIX_WIDTH = 8
-MATRIX_HEIGHT = 50
+INTERRUPTED = 130
 
-Names = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())]
+# A payoff matrix of at most so many rows and columns is shown on the screen.
+MOST_ROWS, MOST_COLUMNS = 50, 8
+
+# Where there is no terminal for a bar, how often a line tells the progress.
+REPORT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Computing:
+    """Where to play.
+
+    Attributes:
+        workers: Processes that play, one CPU each. Default: one for every core of this machine.
+        ray_address: HOST:PORT of a Ray cluster, or auto. Default: a Ray of its own.
+    """
+
+    workers: Annotated[int, Parameter(validator=Number(gte=1, lte=100_000))] = 0
+    ray_address: str | None = None
 
 
 def tournament(
     *,
-    game: str | None = None,
-    run: Names = (),
-    pick: str = "last",
-    side: Names = (),
-    episodes: int = 100,
-    until_width: float | None = None,
-    max_episodes: int | None = None,
-    physics: Physics = "exact",
+    entry: Annotated[Entry, Parameter(name="*")] = Entry(),  # noqa: B008 (frozen)
+    rule: Annotated[Rule, Parameter(name="*")] = Rule(),  # noqa: B008 (frozen)
+    computing: Annotated[Computing, Parameter(name="*")] = Computing(),  # noqa: B008 (frozen)
     seed: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
-    workers: Annotated[int, Parameter(validator=Number(gte=1, lte=100_000))] = 0,
-    ray_address: str | None = None,
     out: Path | None = None,
-    zoo: Path | None = None,
     **policies: Names,
 ) -> int:
     """Play every policy of one side against every policy of the other, and count who wins.
 
-    Episodes played are kept at once. The same command goes on where it was interrupted, and plays
-    nothing again that the directory holds; more policies or episodes can be added at any time.
+    What has been played is kept at once. The same command goes on where it was interrupted; more
+    policies or more episodes can be added to a directory, which plays only what it lacks.
 
     Args:
-        game: Name of the game, e.g. YouShallNotPassHumans. Default: that of the runs.
-        run: Training runs whose policies enter: its victim on its side, the others on the other.
-        pick: Which versions of a run's policies: last, every:N, burst-ends or all.
-        side: SIDE=POLICY, as an alternative to --SIDE POLICY.
-        episodes: Episodes of each pair.
-        until_width: Play each pair on until its 95 % intervals are at most so wide, e.g. 0.1.
-        max_episodes: But at most so many episodes of a pair.
-        physics: The simulation as published, or one that is about 3.5 times cheaper.
-        seed: Decides the starts of the games and the noise of the policies: the same in all pairs.
-        workers: Processes that play, one CPU each. Default: one for every core of this machine.
-        ray_address: HOST:PORT of a Ray cluster, or auto. Default: a Ray of its own.
+        seed: Decides the starts of the games and the noise of the policies, the same in all pairs.
         out: Directory of the tournament. Default: tournaments/GAME-PHYSICS-seedSEED.
-        zoo: Clone of openai/multiagent-competition, for policies that start with `zoo:`.
-        policies: Policies of a side, called as in the game: --blocker POLICY... --runner POLICY...
+        policies: Policies of a side, by its name: --blocker POLICY... --runner POLICY...
     """
-    rule = Rule(episodes, until_width, max_episodes)
-    field = _field(game, physics, run, Pick.parse(pick), [*_named(policies), *_assigned(side)], zoo)
-    out = out or _default_directory(field.description, seed)
-    with TournamentStore(out, field.description, seed) as store:
-        _play(field, rule, seed, store, workers or os.cpu_count() or 1, ray_address)
-    return 0
+    field = load_field(entry, policies)
+    path = out or default_directory(field.description, seed)
+    with TournamentStore(path, field.description, seed) as store:
+        return _Tournament(field, rule, computing, seed, store).run()
 
 
-@dataclass(frozen=True)
-class Field:
-    """Who takes part.
-
-    Attributes:
-        description: the game.
-        entrants: of side 0 and of side 1; names differ within a side, contents may not.
-        policies: by content hash.
-    """
-
-    description: GameDescription
-    entrants: tuple[list[Entrant], list[Entrant]]
-    policies: Mapping[str, Policy]
-
-    @property
-    def pairs(self) -> list[Pair]:
-        """Who plays whom: pairs of contents."""
-        first, second = ([entrant.hash for entrant in side] for side in self.entrants)
-        return all_pairs(first, second)
-
-    def rows(self, agenda: Agenda, seed: int) -> list[MatchRow]:
-        """A row for each pair of names that has played."""
-        return [
-            match_row(self.description, seed, (first, second), played)
-            for first in self.entrants[0]
-            for second in self.entrants[1]
-            if (played := agenda.played(Pair(first.hash, second.hash)))
-        ]
-
-
-def _named(policies: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
-    for side, names in policies.items():
-        yield from ((side, name) for name in names)
-
-
-def _assigned(assignments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    for assignment in assignments:
-        side, equals, name = assignment.partition("=")
-        if not (side and equals and name):
-            raise UserError(f"--side {assignment}: should be SIDE=POLICY")
-        yield side, name
-
-
-def _field(
-    game: str | None,
-    physics: Physics,
-    runs: Sequence[str],
-    pick: Pick,
-    named: Sequence[tuple[str, str]],
-    zoo: Path | None,
-) -> Field:
-    """Loads all policies. Raises UserError if a side has none, or one that cannot play it."""
-    picked = [pick_from_run(run, pick) for run in runs]
-    games = dict.fromkeys([*([game] if game else []), *(picks.game for picks in picked)])
-    if len(games) != 1:
-        raise UserError(
-            f"a tournament is of one game, not of {' and '.join(games)}"
-            if games
-            else "which game? Give --game, or --run for that of a run"
-        )
-    description = describe(next(iter(games)), physics)
-    if len(description.sides) != 2:
-        raise UserError(f"{description.name} has {len(description.sides)} side, not two to pair")
-    names: dict[str, list[str]] = {side.name: [] for side in description.sides}
-    for side, name in named:
-        if side not in names:
-            raise UserError(
-                f"there is no option --{side}, nor has {description.name} such a side; "
-                f"its sides are {' and '.join(names)}"
-            )
-        names[side].append(name)
-    for picks in picked:
-        (other,) = (side for side in names if side != picks.victim_side)
-        names[picks.victim_side] += picks.victims
-        names[other] += picks.opponents
-    return _loaded(description, names, zoo)
-
-
-def _loaded(
-    description: GameDescription, names: Mapping[str, Sequence[str]], zoo: Path | None
-) -> Field:
-    entrants: tuple[list[Entrant], list[Entrant]] = ([], [])
-    policies: dict[str, Policy] = {}
-    for side, here in zip(description.sides, entrants, strict=True):
-        if not names[side.name]:
-            raise UserError(
-                f"no policy for the {side.name}: give --{side.name} POLICY..., or --run RUN..."
-            )
-        for name in dict.fromkeys(names[side.name]):
-            policy = resolve(name, game=description.name, side=side, zoo=zoo)
-            policies[policy.hash] = policy
-            here.append(Entrant(name, policy.version, policy.hash))
-    return Field(description, entrants, policies)
-
-
-def _default_directory(description: GameDescription, seed: int) -> Path:
+def default_directory(description: GameDescription, seed: int) -> Path:
     """The same for the same tournament, so that the same command finds what it played before."""
     name = re.sub(r"[^\w.-]+", "-", description.name)
     return Path("tournaments") / f"{name}-{description.physics}-seed{seed}"
 
 
-def _play(
-    field: Field,
-    rule: Rule,
-    seed: int,
-    store: TournamentStore,
-    workers: int,
-    ray_address: str | None,
-) -> None:
-    agenda = Agenda(field.pairs, rule, store.known, last=4 * workers)
-    begun = agenda.done
-    try:
-        if agenda.done < agenda.total:
-            _play_missing(field, agenda, seed, store, workers, ray_address)
-    except ArenaError as error:
-        raise UserError(f"{error}; what was played before is kept in {store.path}") from error
-    finally:
-        rows = field.rows(agenda, seed)
-        files = store.write_tables(rows)
-    console = Console()
-    console.print(_matrix(rows) if _fits(field) else f"{len(rows)} pairs")
-    console.print(f"{agenda.total} episodes of {len(field.pairs)} pairs, {begun} of them from before")
-    console.print(" and ".join(map(str, files)), soft_wrap=True)
-    if len(files) == 1:
-        log.warning(
-            "no Parquet: PyArrow is not installed; pip install 'sparring[analysis]' brings it"
+class _Tournament:
+    def __init__(
+        self, field: Field, rule: Rule, computing: Computing, seed: int, store: TournamentStore
+    ) -> None:
+        self._field = field
+        self._seed = seed
+        self._store = store
+        self._address = computing.ray_address
+        self._workers = computing.workers or os.cpu_count() or 1
+        self._agenda = Agenda(field.pairs, rule, store.known, last=4 * self._workers)
+        self._console = Console()
+
+    def run(self) -> int:
+        """Plays what is missing and writes the table, whatever happens; gives the exit status."""
+        before = self._agenda.done
+        try:
+            if before < self._agenda.total:
+                self._play()
+        except ArenaError as error:
+            raise UserError(f"{error}; what was played before is in {self._store.path}") from error
+        finally:
+            rows = self._rows()
+            files = self._store.write_tables(rows)
+        self._report(rows, files, before)
+        if self._agenda.done == self._agenda.total:
+            return 0
+        self._console.print("interrupted: the same command goes on from here")
+        return INTERRUPTED
+
+    def _play(self) -> None:
+        # Starting Ray takes seconds; a tournament that has all its episodes does without it.
+        from sampler.tournament import MatchPool  # noqa: PLC0415
+
+        start = monotonic()
+        with MatchPool(self._workers, self._address) as pool:
+            with _on_signals(pool.stop), _shown(self._agenda) as show:
+                for task, summaries in pool.work(self._draw, self._field.policies):
+                    chunk = task_chunk(task)
+                    self._store.append(chunk, summaries)
+                    self._agenda.add(chunk, summaries)
+                    show()
+            taken = monotonic() - start
+            busy = pool.playing_seconds / (taken * self._workers)
+        log.info("%.0f s; the %d workers played %.0f %% of it", taken, self._workers, 100 * busy)
+
+    def _draw(self) -> RolloutTask | None:
+        chunk = self._agenda.draw()
+        return chunk and chunk_task(self._field.description, chunk, self._seed)
+
+    def _rows(self) -> list[MatchRow]:
+        """A row for each pair of names that has played."""
+        field = self._field
+        return [
+            match_row(field.description, self._seed, (first, second), played)
+            for first in field.entrants[0]
+            for second in field.entrants[1]
+            if (played := self._agenda.played(Pair(first.hash, second.hash)))
+        ]
+
+    def _report(self, rows: Sequence[MatchRow], files: Sequence[Path], before: int) -> None:
+        first, second = self._field.entrants
+        if rows and len(first) <= MOST_ROWS and len(second) <= MOST_COLUMNS:
+            self._console.print(payoff_table(self._field, rows))
+        self._console.print(
+            f"{self._agenda.done} of {self._agenda.total} episodes of {len(first)} x {len(second)} "
+            f"pairs, {before} of them from before"
         )
+        self._console.print(" ".join(map(str, files)), soft_wrap=True, highlight=False)
+        if len(files) == 1:
+            log.warning("no Parquet: that needs PyArrow, pip install 'sparring[analysis]'")
 
 
-def _play_missing(
-    field: Field,
-    agenda: Agenda,
-    seed: int,
-    store: TournamentStore,
-    workers: int,
-    ray_address: str | None,
-) -> None:
-    # Starting Ray takes seconds, and a tournament that has all its episodes does without it.
-    from ray.exceptions import RayActorError  # noqa: PLC0415
+def payoff_table(field: Field, rows: Sequence[MatchRow]) -> Table:
+    """Win rates of side 0 with their intervals: a row a policy of side 0, a column one of side 1."""
+    side0, side1 = (side.name for side in field.description.sides)
+    table = Table(title=f"win rate of the {side0} (95 % interval) against the {side1}")
+    table.add_column(side0, overflow="fold")
+    by_pair = {(row.policy0, row.policy1): row for row in rows}
+    for entrant in field.entrants[1]:
+        table.add_column(entrant.name, justify="right", overflow="fold")
+    for first in field.entrants[0]:
+        cells = [by_pair.get((first.name, second.name)) for second in field.entrants[1]]
+        table.add_row(first.name, *(_rate(row) if row else "" for row in cells))
+    return table
 
-    from sampler.tournament import MatchPool  # noqa: PLC0415
 
-    start, pool = monotonic(), None
-    drawn = Drawn(field.description, agenda, seed)
+def _rate(row: MatchRow) -> str:
+    return f"{row.win_rate0:.1%} ({row.low0:.0%} to {row.high0:.0%})"
+
+
+@contextmanager
+def _on_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Lets Ctrl-C and SIGTERM call `stop`; raising from a handler would break calls into Ray."""
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        stop()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, handle) for number in numbers]
     try:
-        with MatchPool(workers, ray_address) as pool, PlayProgress(agenda) as progress:
-            for task, summaries in pool.work(drawn.draw, field.policies):
-                chunk = drawn.chunk(task)
-                store.append(chunk, summaries)
-                agenda.add(chunk, summaries)
-                progress.update()
-    except RayActorError as error:
-        raise UserError("") from error
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _shown(agenda: Agenda) -> Iterator[Callable[[], None]]:
+    """Shows how far a tournament is: a bar on a terminal, else a line now and then."""
+    console = Console(stderr=True)
+    # Chunks come in bursts: a short average would make the time left jump.
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        speed_estimate_period=300.0,
+    ) as progress:
+        bar = progress.add_task("episodes", completed=agenda.done, total=agenda.total)
+        begun, start, told = agenda.done, monotonic(), monotonic()
+
+        def show() -> None:
+            nonlocal told
+            progress.update(bar, completed=agenda.done, total=agenda.total)
+            now = monotonic()
+            if not console.is_terminal and now - told > REPORT_SECONDS and agenda.done > begun:
+                told = now
+                left = (agenda.total - agenda.done) * (now - start) / (agenda.done - begun)
+                log.info("%d of %d episodes, %.0f s left", agenda.done, agenda.total, left)
+
+        yield show

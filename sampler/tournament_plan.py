@@ -44,19 +44,20 @@ def all_pairs(hashes0: Iterable[str], hashes1: Iterable[str]) -> list[Pair]:
 
 @dataclass(frozen=True)
 class Rule:
-    """How many episodes a pair plays.
+    """How many episodes a pair plays; also options of the command.
 
     Attributes:
-        episodes: so many; with `until_width` at least so many (rounded up to whole chunks).
-        until_width: go on until the 95 % Wilson intervals of both win rates are at most this wide.
-        max_episodes: but never beyond this many. None: as far as it takes, which is at most
-            (z / until_width)^2 - z^2 with z = 1.96.
+        episodes: Episodes of each pair; the least number with --until-width, which plays them in
+            sixteens.
+        until_width: Play each pair on until the 95 % intervals of both win rates are at most so
+            wide, e.g. 0.1.
+        max_episodes: But at most so many episodes of a pair.
 
     Raises:
         UserError: a number is out of its range.
     """
 
-    episodes: int
+    episodes: int = 100
     until_width: float | None = None
     max_episodes: int | None = None
 
@@ -136,6 +137,12 @@ def chunk_task(description: GameDescription, chunk: Chunk, seed: int) -> Rollout
 
 
 _seed = lru_cache(maxsize=1 << 16)(episode_seed)
+
+
+def task_chunk(task: RolloutTask) -> Chunk:
+    """Inverse of `chunk_task`."""
+    start = task.task_id * EPISODES_PER_TASK
+    return Chunk(Pair(*task.episodes[0].policies), start, len(task.episodes))
 
 
 class _Standing:

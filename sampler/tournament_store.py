@@ -194,9 +194,7 @@ def to_parquet(rows: Sequence[MatchRow]) -> bytes | None:
     except ImportError:
         return None
     types = {"int": pa.int64(), "float": pa.float64(), "str": pa.string()}
-    schema = pa.schema(
-        [(name, types[kind]) for name, kind in MatchRow.__annotations__.items()]
-    )
+    schema = pa.schema([(name, types[kind]) for name, kind in MatchRow.__annotations__.items()])
     file = io.BytesIO()
     pq.write_table(pa.Table.from_pylist([asdict(row) for row in rows], schema=schema), file)
     return file.getvalue()

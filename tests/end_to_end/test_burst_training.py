@@ -35,12 +35,16 @@ def biased(path: Path, side: Side, logit: float) -> str:
     return str(path)
 
 
-def heads_probability(run: Path, name: str) -> float:
-    policy = Policy.from_bytes(policy_bytes(run)[name], name)
-    noise = policy.noise(np.random.default_rng(0), 4000)
-    observations = np.ones((4000, policy.observation_size), np.float32)
-    actions, _ = policy.act(observations, policy.initial_state(4000), noise)
-    return float((actions == 0).mean())
+def heads(run: Path, name: str) -> list[float]:
+    """How often each version of a policy shows heads."""
+    shares = []
+    for path in sorted((run / "policies" / name).glob("*.safetensors")):
+        policy = Policy.from_bytes(path.read_bytes(), name)
+        noise = policy.noise(np.random.default_rng(0), 4000)
+        observations = np.ones((4000, policy.observation_size), np.float32)
+        actions, _ = policy.act(observations, policy.initial_state(4000), noise)
+        shares.append(float((actions == 0).mean()))
+    return shares
 
 
 @pytest.fixture
@@ -64,18 +68,20 @@ def test_both_at_once_find_the_equilibrium_of_matching_pennies(
         "adversary.policies": f"[{adversary}]",
         "victim.ppo": QUICK % 0.5,
         "adversary.ppo": QUICK % 0.5,
-        "schedule": "{kind: simultaneous, length: 40}",
+        "schedule": "{kind: simultaneous, unit: iterations, length: 40}",
+        "keep.last": 100,
     }
     run = tmp_path / "run"
-    done = run_command(
-        "train", "pbt0", "--run", str(run), "--workers", "2", *settings(values)
-    )
+    done = run_command("train", "pbt0", "--run", str(run), "--workers", "2", *settings(values))
     assert done.returncode == 0, done.stderr
-    assert heads_probability(run, "victim") == pytest.approx(0.5, abs=0.1)
-    assert heads_probability(run, "adversary-0") == pytest.approx(0.5, abs=0.1)
-    first, *_, last = [r for r in rows(run / "metrics.jsonl") if r["policy"] == "victim"]
-    assert first["win_rate"] > 0.65
-    assert last["win_rate"] == pytest.approx(0.5, abs=0.08)
+    # Gradient play circles around the equilibrium, half heads; its average over time reaches it.
+    for name in ("victim", "adversary-0"):
+        shares = heads(run, name)
+        assert shares[0] == pytest.approx(0.88, abs=0.02)
+        assert np.mean(shares[20:]) == pytest.approx(0.5, abs=0.07)
+    wins = [r["win_rate"] for r in rows(run / "metrics.jsonl") if r["policy"] == "victim"]
+    assert wins[0] > 0.7
+    assert np.mean(wins[20:]) == pytest.approx(0.5, abs=0.03)
 
 
 @pytest.mark.slow
@@ -94,9 +100,7 @@ def test_bursts_train_one_side_and_leave_the_other_as_it_is(
         "keep.last": 2,
     }
     run = tmp_path / "run"
-    done = run_command(
-        "train", "pbt2", "--run", str(run), "--workers", "2", *settings(values)
-    )
+    done = run_command("train", "pbt2", "--run", str(run), "--workers", "2", *settings(values))
     assert done.returncode == 0, done.stderr
     events = rows(run / "events.jsonl")
     bursts = [e for e in events if e["event"] in ("burst_start", "burst_end")]
@@ -129,8 +133,8 @@ def test_a_run_leaves_what_is_needed_to_understand_it(tmp_path: Path) -> None:
     assert "train pbt2-scratch" in info["command"]
     assert info["versions"]["stable-baselines3"]
     assert (first / "config.yaml").read_text() == (second / "config.yaml").read_text()
-    assert len(rows(first / "metrics.jsonl")) == 4
-    assert (first / "metrics.csv").read_text().count("\n") == 5
+    assert len(rows(first / "metrics.jsonl")) == 6
+    assert (first / "metrics.csv").read_text().count("\n") == 7
     assert list((first / "tensorboard").iterdir())
     assert policy_bytes(first).keys() == {"adversary-0", "victim"}
     # The same configuration and seed give the same weights, to the bit.

@@ -206,8 +206,8 @@ def test_classic_attacks_with_fresh_adversaries_in_its_third_phase() -> None:
         ("adversary-0",),
         ("adversary-1",),
     ]
-    progress, current = open_burst(classic, replace(opened(classic, 2)[0], burst=3, opened=False))
-    assert current is None
+    over = replace(opened(classic, 2)[0], burst=3, opened=False)
+    assert open_burst(classic, over) == (over, None)
 
 
 def test_fresh_adversaries_get_names_nobody_had() -> None:
@@ -306,7 +306,8 @@ def test_tasks_hold_every_episode_and_shrink_at_the_end(episodes: int, per_task:
     sizes = task_sizes(episodes, per_task)
     assert sum(sizes) == episodes
     assert sizes == sorted(sizes, reverse=True)
-    assert 1 <= min(sizes) and max(sizes) <= per_task
+    assert min(sizes) >= 1
+    assert max(sizes) <= per_task
     if episodes > 4 * per_task and per_task > 1:
         assert sizes[0] == per_task
         assert sizes[-1] < per_task

@@ -1,4 +1,4 @@
-"""Match-ups: counted on games with known results, and with the zoo's policies against each other."""
+"""Match-ups: a game whose win rates can be computed, and the zoo's policies."""
 
 import json
 import subprocess

@@ -1,0 +1,48 @@
+"""Names of policies: what they stand for, and short forms for axes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RunPolicy:
+    """A policy of a run, as in `run:attack-001/adversary-0@120`."""
+
+    run: str
+    policy: str
+    version: int
+
+
+_RUN_POLICY = re.compile(r"run:(?P<run>.+)/(?P<policy>[^/@]+)(?:@(?P<version>\d+))?")
+
+
+def run_policy(name: str, version: int) -> RunPolicy | None:
+    """The run, policy and version that a name stands for; None for policies of no run.
+
+    Args:
+        name: as the user gave it.
+        version: of the policy; used where the name gives none, i.e. means the newest.
+    """
+    match = _RUN_POLICY.fullmatch(name)
+    if match is None:
+        return None
+    return RunPolicy(match["run"], match["policy"], int(match["version"] or version))
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Names for axes: as few of the last parts of each path as tell all of them apart."""
+    distinct = list(dict.fromkeys(names))
+    parts = {name: _parts(name) for name in distinct}
+    for depth in range(1, max(map(len, parts.values()), default=0) + 1):
+        short = {name: "/".join(part[-depth:]) for name, part in parts.items()}
+        if len(set(short.values())) == len(distinct):
+            return [short[name] for name in names]
+    return list(names)
+
+
+def _parts(name: str) -> list[str]:
+    bare = re.sub(r"^(zoo|run):|\.(safetensors|pkl)$", "", name)
+    return bare.split("/")
