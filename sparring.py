@@ -120,6 +120,8 @@ def main(arguments: list[str] | None = None) -> int:
     _end_with_parent()
     # Before NumPy loads: the last bit of a matrix product may depend on the threads that share it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # What goes wrong in gRPC comes as an exception; its own log lines would only come on top.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except (UserError, CycloptsError) as error:

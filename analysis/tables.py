@@ -138,7 +138,7 @@ def load_tournament(path: Path | str) -> Tournament:
             table = pd.read_parquet(file)
         else:
             # A hash such as 12e45... would become a number.
-            table = pd.read_csv(file, dtype=dict.fromkeys(TEXT, str), float_precision="round_trip")
+            table = pd.read_csv(file, dtype=dict.fromkeys(TEXT, str))
     except pd.errors.EmptyDataError as error:
         raise UserError(f"{file}: the table is empty") from error
     except (OSError, ValueError) as error:

@@ -11,6 +11,14 @@ from common.rpc import sparring_pb2_grpc as rpc
 CALL_SECONDS = 5.0
 
 
+def parse_address(address: str, option: str, lowest_port: int = 1) -> tuple[str, int]:
+    """Host and port of `HOST:PORT`. Raises UserError that names the option it came from."""
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdigit() and lowest_port <= int(port) < 65536):
+        raise UserError(f"{option} {address}: should be HOST:PORT, e.g. 127.0.0.1:50051")
+    return host, int(port)
+
+
 def error_text(error: grpc.RpcError) -> str:
     """What the other side or gRPC said of a failed call."""
     details = getattr(error, "details", None)
@@ -22,9 +30,13 @@ class LearnerControl:
 
     Args:
         learner: HOST:PORT.
+
+    Raises:
+        UserError: the address has another form.
     """
 
     def __init__(self, learner: str) -> None:
+        parse_address(learner, "--learner")
         self._learner = learner
         self._channel = grpc.insecure_channel(learner)
         self._stub = rpc.ControlStub(self._channel)

@@ -9,13 +9,16 @@ RUN/
   state/ITERATION.safetensors   everything needed to go on
   tensorboard/       log files of TensorBoard
   learner.log, sampler.log      what the two services said (when `sparring train` started them)
+  .lock              held by the learner that works on the run
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,12 +116,33 @@ class RunDirectory:
             for folder in (self.path, self.states, self.policies, self.tensorboard):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"cannot make the run directory {self.path}: {error}") from error
+            raise UserError(
+                f"cannot make the run directory {self.path}: {error.strerror}"
+            ) from error
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other learners out. The lock ends with this process, however that ends.
+
+        Raises UserError if another learner holds it, or the folder cannot be written.
+        """
+        try:
+            file = (self.path / ".lock").open("ab")
+        except OSError as error:
+            raise UserError(f"cannot write to {self.path}: {error.strerror}") from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(
+                    f"another learner works on the run {self.path}: stop it, or choose another run"
+                ) from error
+            yield
 
     @property
     def exists(self) -> bool:
-        """Whether there is a run here already."""
-        return self.config.exists() or any(numbered(self.states))
+        """Whether there is a run here that has something to lose: a saved state."""
+        return bool(numbered(self.states))
 
 
 def numbered(folder: Path) -> list[int]:
@@ -143,7 +167,7 @@ def free_run_directory(runs: Path, stem: str) -> RunDirectory:
         except FileExistsError:
             continue
         except OSError as error:
-            raise UserError(f"cannot make a run directory in {runs}: {error}") from error
+            raise UserError(f"cannot make a run directory in {runs}: {error.strerror}") from error
         return RunDirectory(path)
     raise UserError(f"{runs} holds too many runs called {stem}")
 

@@ -11,6 +11,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from common.config import Config
+from common.control import parse_address
 from common.errors import UserError
 from common.runs import RunDirectory, atomic_write, numbered
 from learner.prepare import prepare
@@ -47,8 +48,10 @@ def learner(
         runs: Where new run directories are made and `run:` policies are looked for.
         port_file: Write the port listened on to this file once it is known.
     """
+    parse_address(listen, "--listen", lowest_port=0)
     resolved, directory = prepare(config, run, resume, set_ or [], zoo, runs)
-    return asyncio.run(_serve(directory, resolved, runs, resume, listen, port_file))
+    with directory.locked():
+        return asyncio.run(_serve(directory, resolved, runs, resume, listen, port_file))
 
 
 async def _serve(

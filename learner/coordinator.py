@@ -222,10 +222,11 @@ def episodes_in_batch(batch: BatchConfig, mean_length: float | None, max_steps: 
     """How many whole episodes make a batch: a number fixed before they are played.
 
     From the mean length of the batch before, so that neither short episodes nor fast workers are
-    favoured; in the first iteration from `first_length`, else a quarter of the longest episode.
+    favoured; in the first iteration from `first_length`, else a quarter of the longest episode. At
+    least 2, because advantages are normalised: a single episode may be a single step.
     """
     assumed = mean_length or batch.first_length or max(1, max_steps / 4)
-    return max(1, ceil(batch.steps / assumed))
+    return max(2, ceil(batch.steps / assumed))
 
 
 def task_sizes(episodes: int, per_task: int) -> list[int]:

@@ -72,20 +72,24 @@ class Population:
             self.members[NORMAL] = Member(policy.renamed(NORMAL, policy.version), None)
 
     def ensure_adversaries(self, names: Iterable[str]) -> None:
-        """Makes the adversaries that are not there yet; those no longer named are let go."""
-        names = tuple(names)
-        for old in [n for n in self.members if n not in (VICTIM, NORMAL, *names)]:
-            del self.members[old]
-        settings = self._config.adversary
+        """Makes the adversaries that are not there yet; those no longer named are let go.
+
+        A game with one side has none. Raises UserError if one cannot be had or trained.
+        """
+        if len(self._game.sides) == 1:
+            return
+        members = {n: member for n, member in self.members.items() if n in (VICTIM, NORMAL)}
         for position, name in enumerate(names):
-            if name in self.members:
-                continue
-            number = int(name.rpartition("-")[2])
-            sources = settings.policies if number < settings.count else ()
-            source = sources[position] if sources else FRESH
-            self.members[name] = self._make(
-                name, source, settings.ppo, settings.reward, seed_key=number + 1
-            )
+            members[name] = self.members.get(name) or self._adversary(position, name)
+        # In one step: another thread may be listing the members for a status.
+        self.members = members
+
+    def _adversary(self, position: int, name: str) -> Member:
+        settings = self._config.adversary
+        number = int(name.rpartition("-")[2])
+        sources = settings.policies if number < settings.count else ()
+        source = sources[position] if sources else FRESH
+        return self._make(name, source, settings.ppo, settings.reward, seed_key=number + 1)
 
     def side(self, name: str) -> int:
         """Index of the side that a policy of this name plays."""
@@ -103,18 +107,19 @@ class Population:
     def _make(
         self, name: str, source: str, ppo: PpoSettings, reward: RewardConfig, seed_key: int
     ) -> Member:
-        role = "victim" if name == VICTIM else "adversary"
+        role, key = (
+            ("victim", "victim.policy") if name == VICTIM else ("adversary", "adversary.policies")
+        )
         index = self.side(name)
-        side = self._game.sides[index]
         seed = int(
             np.random.SeedSequence(self._config.seed, spawn_key=(3, seed_key)).generate_state(1)[0]
         )
         if source == FRESH:
             if role not in self._trained:
                 raise UserError(
-                    f"the {role} neither trains in this schedule nor comes from anywhere: "
-                    f"set {'victim.policy' if role == 'victim' else 'adversary.policies'}"
+                    f"the {role} neither trains in this schedule nor comes from anywhere: set {key}"
                 )
+            side = self._game.sides[index]
             trainer = Trainer.fresh(
                 name, side, ppo, seed, game=self._game.name, device=self._device
             )
@@ -123,9 +128,12 @@ class Population:
         if role not in self._trained:
             return Member(policy.renamed(name, policy.version), None)
         scale = self._value_scale(source, reward)
-        trainer = Trainer.from_policy(
-            policy.renamed(name, 0), ppo, seed, value_scale=scale, device=self._device
-        )
+        try:
+            trainer = Trainer.from_policy(
+                policy.renamed(name, 0), ppo, seed, value_scale=scale, device=self._device
+            )
+        except ValueError as error:
+            raise UserError(f"{key}: {source}: {error}") from error
         return Member(trainer.policy(0), trainer)
 
     def _value_scale(self, source: str, reward: RewardConfig) -> float:

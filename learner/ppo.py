@@ -21,7 +21,7 @@ from common.ppo_settings import PpoSettings
 from learner.advantages import advantages_and_returns
 from learner.algorithm import UpdateMetrics, make_ppo, metrics_of
 from learner.conversion import check_trainable, export_parameters, import_parameters
-from learner.episode_buffer import EpisodeBuffer
+from learner.episode_buffer import EpisodeBuffer, aligned
 from learner.normalizers import RewardNormalizer, RunningMoments
 from learner.optimizer_state import export_adam, import_adam
 from learner.training_batch import TrainingBatch
@@ -33,9 +33,8 @@ __all__ = ["DivergedError", "Trainer", "TrainingBatch", "UpdateMetrics", "set_th
 # as much.
 WARM_START_COUNT = 1_000_000.0
 
-# Rows that are filtered and evaluated together. Every block starts at an address divisible by 64,
-# as torch's own tensors do: MKL's sums may differ in the last bit with the alignment.
-_BLOCK = 1024
+# Rows that are filtered and evaluated together: few enough for a core's cache.
+_BLOCK = 512
 
 
 class DivergedError(RuntimeError):
@@ -196,6 +195,13 @@ class Trainer:
                 f"policy {self.name} takes {expected[0]} observations and gives {expected[1]} "
                 f"numbers an action, the batch has {found[0]} and {found[1]}"
             )
+        if isinstance(self._spec.action, Discrete):
+            odd = np.setdiff1d(batch.actions, np.arange(self._spec.action.n))
+            if odd.size:
+                raise ValueError(
+                    f"policy {self.name} has actions 0 ... {self._spec.action.n - 1}, "
+                    f"the batch has {odd[0]:g}"
+                )
 
     def _update(self, batch: TrainingBatch) -> None:
         rewards = self._normalized_rewards(batch)
@@ -225,7 +231,8 @@ class Trainer:
     def _fill(self, batch: TrainingBatch, rewards: NDArray[np.float32]) -> RunningMoments:
         """Puts the batch into the buffer; returns the moments with its observations taken in."""
         actions = torch.tensor(batch.actions, device=self._ppo.device)
-        observations = actions.new_empty((len(batch), self._spec.observation_size))
+        rows = torch.empty((len(batch), aligned(self._spec.observation_size)))
+        observations = rows[:, : self._spec.observation_size]
         values, log_probs, moments = self._evaluate(batch, actions, observations)
         advantages, returns = advantages_and_returns(
             rewards,
@@ -236,7 +243,8 @@ class Trainer:
             self._settings.gamma,
             self._settings.lam,
         )
-        self._buffer.fill(observations, actions, values, log_probs, advantages, returns)
+        rows = rows.to(self._ppo.device)
+        self._buffer.fill(rows, actions, values, log_probs, advantages, returns)
         return moments
 
     @torch.no_grad()
@@ -272,12 +280,12 @@ class Trainer:
         return values
 
     def _filtered(self, raw: NDArray[np.float32], out: torch.Tensor | None = None) -> torch.Tensor:
-        """Observations (n, obs) as `Policy.filtered` gives them, but computed in float32."""
-        device, clip = self._ppo.device, self._spec.clip
-        mean, std = (torch.from_numpy(array).to(device) for array in self._filter.values())
-        filtered = torch.sub(torch.from_numpy(raw).to(device), mean, out=out)
-        filtered.mul_(std.reciprocal())  # A division takes three times as long.
-        return filtered.clamp_(-clip, clip) if clip else filtered
+        """Observations (n, obs) as `Policy.filtered` gives them, but in float32; on the device."""
+        mean, std = (torch.from_numpy(array) for array in self._filter.values())
+        filtered = torch.sub(torch.from_numpy(raw), mean, out=out).div_(std)
+        if self._spec.clip:
+            filtered.clamp_(-self._spec.clip, self._spec.clip)
+        return filtered.to(self._ppo.device)
 
     def state(self) -> Arrays:
         """Copies of everything that training goes on from, to the bit, as named arrays."""

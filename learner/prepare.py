@@ -48,7 +48,8 @@ def prepare(
             f"{directory.path} holds a run already: go on with it by --resume, or choose another"
         )
     directory.create()
-    _describe_run(directory, config)
+    with directory.locked():
+        _describe_run(directory, config)
     return config, directory
 
 
@@ -60,7 +61,7 @@ def _prepare_resume(
     directory = RunDirectory(run)
     if not directory.config.exists():
         raise UserError(f"{run} holds no run to resume (there is no {directory.config.name})")
-    saved = configuration.from_yaml(directory.config)
+    saved = resolved = configuration.from_yaml(directory.config)
     if source is None and overrides:
         raise UserError("--set with --resume needs the preset or file that the run started from")
     if source is not None:
@@ -70,12 +71,14 @@ def _prepare_resume(
                 f"{run} is a run of another configuration: {'; '.join(different)}. "
                 "Leave the preset out to resume it as it is, or choose another --run"
             )
-        saved = given.model_copy(update={"zoo": saved.zoo})
+        resolved = given.model_copy(update={"zoo": given.zoo or saved.zoo})
     if zoo is not None:
-        saved = saved.model_copy(update={"zoo": str(zoo.resolve())})
+        resolved = resolved.model_copy(update={"zoo": str(zoo.resolve())})
+    if resolved != saved:
+        _write(directory, directory.config, resolved.to_yaml())
     if not numbered(directory.states):
         log.warning("%s has no saved state yet: it starts from the beginning", run)
-    return saved, directory
+    return resolved, directory
 
 
 def _describe_run(directory: RunDirectory, config: Config) -> None:
@@ -87,9 +90,13 @@ def _describe_run(directory: RunDirectory, config: Config) -> None:
         "processor": _processor(),
         "versions": {name: _version(name) for name in _PACKAGES},
     }
+    _write(directory, directory.info, json.dumps(info, indent=2))
+    _write(directory, directory.config, config.to_yaml())
+
+
+def _write(directory: RunDirectory, path: Path, text: str) -> None:
     try:
-        atomic_write(directory.info, json.dumps(info, indent=2).encode())
-        atomic_write(directory.config, config.to_yaml().encode())
+        atomic_write(path, text.encode())
     except OSError as error:
         raise UserError(f"cannot write to {directory.path}: {error.strerror}") from error
 

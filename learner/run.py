@@ -152,29 +152,27 @@ class TrainingRun:
             self._state = None
         self._records = RunRecords(self.directory, self.progress.iteration)
         self._records.event("start", self.progress.iteration, time=time.time())
-        try:
-            await self._bursts()
-            self._records.event("end", self.progress.iteration, time=time.time())
-            self.finished = True
-        finally:
-            self._records.close()
+        await self._bursts()
+        self._records.event("end", self.progress.iteration, time=time.time())
+        self.finished = True
 
     async def close(self) -> None:
-        """Waits for a save or an update that is under way."""
+        """Waits for a save or an update that is under way, then closes the records."""
         await asyncio.to_thread(self._torch.shutdown, wait=True, cancel_futures=True)
+        if self._records is not None:
+            self._records.close()
 
     async def _bursts(self) -> None:
         assert self.population and self.game and self._records
         planner = Planner(self.config, self.game)
         while True:
-            was_open = self.progress.opened
             progress, current = open_burst(self.config, self.progress)
             self.burst = current
             if current is None:
                 return
             await self._in_torch(partial(self.population.ensure_adversaries, progress.adversaries))
             self.progress = progress
-            if not was_open:
+            if not progress.burst_iterations:
                 self._burst_event("burst_start", progress.iteration + 1, current)
             if progress.iteration == 0:
                 await self._in_torch(self._save)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -71,9 +72,9 @@ def train(
         finally:
             services.stop()
     resume_hint = f"go on with: sparring train --resume --run {directory.path}"
-    if code == 0:
+    if code == 0 and _is_over(directory):
         console.print(f"finished; metrics and policies are in {directory.path}", soft_wrap=True)
-    elif code == INTERRUPTED:
+    elif code in (0, INTERRUPTED):
         console.print(f"stopped; {resume_hint}", soft_wrap=True)
     else:
         _explain(directory, "learner")
@@ -192,6 +193,12 @@ def _display(console: Console) -> Iterator[Callable[[pb.Status], None]]:
             print(progress.line(status), flush=True)
 
     yield show
+
+
+def _is_over(directory: RunDirectory) -> bool:
+    """Whether the schedule came to its end: a learner that is told to stop ends well, too."""
+    lines = directory.events.read_text().splitlines() if directory.events.exists() else []
+    return bool(lines) and json.loads(lines[-1])["event"] == "end"
 
 
 def _last_words(directory: RunDirectory, name: str) -> str:

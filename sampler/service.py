@@ -11,7 +11,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from common.errors import UserError
+from common.control import parse_address
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ app = App(name="sampler", help="Run rollout workers for a learner.")
 def sampler(
     *,
     learner: str,
-    workers: Annotated[int, Parameter(validator=Number(gte=1, lte=100_000))] = 0,
+    workers: Annotated[int, Parameter(validator=Number(gte=0, lte=100_000))] = 0,
     ray_address: str | None = None,
 ) -> int:
     """Play the rollout tasks of a learner until its run is finished.
@@ -34,7 +34,7 @@ def sampler(
         workers: Worker processes, one CPU each. Default: one for every core of this machine.
         ray_address: HOST:PORT of a Ray cluster, or auto. Default: a Ray of its own.
     """
-    check_address(learner, "--learner")
+    parse_address(learner, "--learner")
     workers = workers or os.cpu_count() or 1
     from sampler.fleet import Fleet, start_ray, stop_ray
 
@@ -61,10 +61,3 @@ def _stop_on_signals(stop: threading.Event | None = None) -> threading.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: event.set())
     return event
-
-
-def check_address(address: str, option: str) -> None:
-    """Raises UserError unless `address` is HOST:PORT."""
-    host, colon, port = address.rpartition(":")
-    if not (host and colon and port.isdigit() and 0 < int(port) < 65536):
-        raise UserError(f"{option} {address}: should be HOST:PORT, e.g. 127.0.0.1:50051")

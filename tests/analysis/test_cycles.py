@@ -4,12 +4,12 @@ import pytest
 from analysis.cycles import cycles, duels, victory_graph
 from analysis.tables import check_table
 from common.errors import UserError
-from tests.analysis.conftest import MakeTable, MakeTournament
+from tests.analysis.builders import table_of, tournament_of
 
 SYMMETRIC = ["rock", "paper", "scissors"]
 
 
-def test_edges_lead_from_winners_to_losers(tournament_of: MakeTournament) -> None:
+def test_edges_lead_from_winners_to_losers() -> None:
     graph = victory_graph(tournament_of([[80, 50], [30, 0]]))
     assert set(graph.edges) == {("a0", "b0"), ("b0", "a1"), ("b1", "a1")}
     assert graph.edges["a0", "b0"]["margin"] == pytest.approx(0.3)
@@ -19,9 +19,7 @@ def test_edges_lead_from_winners_to_losers(tournament_of: MakeTournament) -> Non
     assert graph.edges["b1", "a1"]["p_value"] == pytest.approx(2.0**-100)
 
 
-def test_a_planted_cycle_is_found_and_its_weakest_victory_named(
-    tournament_of: MakeTournament,
-) -> None:
+def test_a_planted_cycle_is_found_and_its_weakest_victory_named() -> None:
     # a0 > b0 > a1 > b1 > a0, by 90, 80, 85, 70.
     (found,) = cycles(victory_graph(tournament_of([[90, 30], [20, 85]])))
     assert str(found) == "b1 > a0 > b0 > a1 > b1"
@@ -32,9 +30,7 @@ def test_a_planted_cycle_is_found_and_its_weakest_victory_named(
     assert found.p_adjusted == pytest.approx(4 * found.p_value)
 
 
-def test_the_cycle_with_the_strongest_weakest_victory_comes_first(
-    tournament_of: MakeTournament,
-) -> None:
+def test_the_cycle_with_the_strongest_weakest_victory_comes_first() -> None:
     wins = [[90, 10, 55], [10, 90, 45], [50, 50, 50]]
     found = cycles(victory_graph(tournament_of(wins)))
     values = [cycle.weakest.value for cycle in found]
@@ -43,19 +39,19 @@ def test_the_cycle_with_the_strongest_weakest_victory_comes_first(
     assert len(found) > 1
 
 
-def test_a_cycle_of_chance_is_not_significant(tournament_of: MakeTournament) -> None:
+def test_a_cycle_of_chance_is_not_significant() -> None:
     (found,) = cycles(victory_graph(tournament_of([[60, 48], [48, 60]])))
     assert found.weakest.low < 0.5
     assert found.p_adjusted > 0.5
 
 
-def test_strength_alone_makes_no_cycle(tournament_of: MakeTournament) -> None:
+def test_strength_alone_makes_no_cycle() -> None:
     chances = 1 / (1 + np.exp(-(np.linspace(-2, 2, 5)[:, None] - np.linspace(-2.2, 1.8, 5))))
     graph = victory_graph(tournament_of(np.round(100 * chances).astype(int)))
     assert cycles(graph, longest=10) == []
 
 
-def test_policies_that_play_both_sides_make_cycles_of_three(table_of: MakeTable) -> None:
+def test_policies_that_play_both_sides_make_cycles_of_three() -> None:
     # Rows beat columns: rock < paper < scissors < rock, from both seats.
     wins = [[50, 10, 80], [90, 50, 20], [30, 85, 50]]
     table = table_of(wins, names=(SYMMETRIC, SYMMETRIC))
@@ -68,7 +64,7 @@ def test_policies_that_play_both_sides_make_cycles_of_three(table_of: MakeTable)
     assert str(found) == "rock > scissors > paper > rock"
 
 
-def test_nobody_plays_itself(table_of: MakeTable) -> None:
+def test_nobody_plays_itself() -> None:
     table = table_of(np.full((3, 3), 60), names=(SYMMETRIC, SYMMETRIC))
     frame = duels(check_table(table))
     assert len(frame) == 3
@@ -76,19 +72,19 @@ def test_nobody_plays_itself(table_of: MakeTable) -> None:
     assert (frame["episodes"] == 200).all()
 
 
-def test_one_name_for_two_policies_gets_the_side_added(table_of: MakeTable) -> None:
+def test_one_name_for_two_policies_gets_the_side_added() -> None:
     table = table_of([[80, 20], [20, 80]], names=(["random", "x"], ["random", "y"]))
     table["hash1"] = table["hash1"] + " of the runner"
     graph = victory_graph(check_table(table))
     assert {"random (blocker)", "random (runner)", "x", "y"} == set(graph.nodes)
 
 
-def test_representatives_alone(tournament_of: MakeTournament) -> None:
+def test_representatives_alone() -> None:
     graph = victory_graph(tournament_of(np.full((4, 4), 60)), ["a1"], ["b2", "b3"])
     assert set(graph.edges) == {("a1", "b2"), ("a1", "b3")}
     with pytest.raises(UserError, match="no policy 'b7'"):
         victory_graph(tournament_of(np.full((4, 4), 60)), ["a1"], ["b7"])
 
 
-def test_no_victory_no_cycle(tournament_of: MakeTournament) -> None:
+def test_no_victory_no_cycle() -> None:
     assert cycles(victory_graph(tournament_of(np.full((2, 2), 50)))) == []

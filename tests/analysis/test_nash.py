@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.nash import equilibrium, nash
-from tests.analysis.conftest import MakeTournament
+from tests.analysis.builders import tournament_of
 
 
 def test_rock_paper_scissors() -> None:
@@ -22,7 +22,7 @@ def test_a_game_with_a_known_solution() -> None:
     assert value == pytest.approx(0.8 * 4 / 9 + 0.2 * 5 / 9)
 
 
-def test_a_dominant_policy_has_all_the_weight(tournament_of: MakeTournament) -> None:
+def test_a_dominant_policy_has_all_the_weight() -> None:
     result = nash(tournament_of([[70, 60], [20, 50], [30, 10]]), draws=50)
     blocker, runner = result.mixtures
     np.testing.assert_allclose(blocker["weight"], [1, 0, 0], atol=1e-9)
@@ -38,9 +38,7 @@ def test_a_dominant_policy_has_all_the_weight(tournament_of: MakeTournament) -> 
     assert result.uniform_exploitability[1] == pytest.approx(0.05)
 
 
-def test_every_pure_policy_is_exploitable_in_rock_paper_scissors(
-    tournament_of: MakeTournament,
-) -> None:
+def test_every_pure_policy_is_exploitable_in_rock_paper_scissors() -> None:
     result = nash(tournament_of([[50, 0, 100], [100, 50, 0], [0, 100, 50]]), draws=50)
     for mixture in result.mixtures:
         np.testing.assert_allclose(mixture["weight"], 1 / 3)
@@ -49,7 +47,7 @@ def test_every_pure_policy_is_exploitable_in_rock_paper_scissors(
         assert (mixture["weight_high"] > 1 / 3).all()
 
 
-def test_ties_count_half(tournament_of: MakeTournament) -> None:
+def test_ties_count_half() -> None:
     assert nash(tournament_of([[0, 0]], ties=[[100, 100]]), draws=10).value.value == 0.5
 
 

@@ -1,10 +1,10 @@
 import numpy as np
 
 from analysis.payoff import leaf_order, ordered, payoff
-from tests.analysis.conftest import MakeTournament
+from tests.analysis.builders import tournament_of
 
 
-def test_the_matrix_and_its_intervals(tournament_of: MakeTournament) -> None:
+def test_the_matrix_and_its_intervals() -> None:
     tournament = tournament_of([[10, 90], [50, 0]])
     first, second = payoff(tournament, winner=0), payoff(tournament, winner=1)
     np.testing.assert_allclose(first.rate, [[0.1, 0.9], [0.5, 0.0]])
@@ -16,7 +16,7 @@ def test_the_matrix_and_its_intervals(tournament_of: MakeTournament) -> None:
     assert first.frame().index.name == "blocker"
 
 
-def test_ordering_brings_planted_groups_together(tournament_of: MakeTournament) -> None:
+def test_ordering_brings_planted_groups_together() -> None:
     rng = np.random.default_rng(3)
     group0, group1 = rng.permutation([0, 1] * 6), rng.permutation([0, 1, 2] * 4)
     chances = np.array([[0.9, 0.5, 0.8], [0.2, 0.6, 0.1]])[np.ix_(group0, group1)]
@@ -25,9 +25,7 @@ def test_ordering_brings_planted_groups_together(tournament_of: MakeTournament) 
     columns = [group1[int(name[1:])] for name in matrix.columns]
     assert rows == [0] * 6 + [1] * 6  # the strong rows first
     assert np.count_nonzero(np.diff(columns)) == 2
-    np.testing.assert_array_equal(
-        matrix.score, matrix.rate
-    )
+    np.testing.assert_array_equal(matrix.score, matrix.rate)
 
 
 def test_neighbours_in_the_order_are_similar() -> None:

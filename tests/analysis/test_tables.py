@@ -6,7 +6,7 @@ import pytest
 
 from analysis.tables import check_table, load_tournament
 from common.errors import UserError
-from tests.analysis.conftest import MakeTable, MakeTournament
+from tests.analysis.builders import table_of, tournament_of
 
 WINS = [[10, 20, 30], [40, 50, 60]]
 
@@ -14,7 +14,7 @@ WINS = [[10, 20, 30], [40, 50, 60]]
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 @pytest.mark.parametrize("as_directory", [False, True])
 def test_a_table_comes_back_from_a_file_or_directory(
-    table_of: MakeTable, tmp_path: Path, suffix: str, as_directory: bool
+    tmp_path: Path, suffix: str, as_directory: bool
 ) -> None:
     table = table_of(WINS)
     table["hash0"] = table["hash0"].map({"hash of a0": "12e45", "hash of a1": "007"})
@@ -27,7 +27,7 @@ def test_a_table_comes_back_from_a_file_or_directory(
     assert (loaded.game, loaded.physics) == ("Pushing", "fast")
 
 
-def test_matrices_have_side_0_as_rows_whatever_the_order_of_the_table(table_of: MakeTable) -> None:
+def test_matrices_have_side_0_as_rows_whatever_the_order_of_the_table() -> None:
     shuffled = table_of(WINS).sample(frac=1, random_state=1)
     tournament = check_table(shuffled)
     rows = [tournament.policies[0].index(name) for name in ("a0", "a1")]
@@ -35,26 +35,24 @@ def test_matrices_have_side_0_as_rows_whatever_the_order_of_the_table(table_of: 
     np.testing.assert_array_equal(tournament.matrix("wins0")[np.ix_(rows, columns)], WINS)
 
 
-def test_ties_count_half(tournament_of: MakeTournament) -> None:
+def test_ties_count_half() -> None:
     tournament = tournament_of([[1, 4]], episodes=10, ties=[[8, 0]])
     np.testing.assert_allclose(tournament.scores(0), [[0.5, 0.4]])
     np.testing.assert_allclose(tournament.scores(1), [[0.5, 0.6]])
 
 
-def test_one_match_up(tournament_of: MakeTournament) -> None:
+def test_one_match_up() -> None:
     row = tournament_of(WINS).match_up("a1", "b2")
     assert (row["wins0"], row["policy0"], row["policy1"]) == (60, "a1", "b2")
 
 
-def test_selection(tournament_of: MakeTournament) -> None:
+def test_selection() -> None:
     selected = tournament_of(WINS).select(["a1"], ["b0", "b2"])
     assert selected.policies == (("a1",), ("b0", "b2"))
     np.testing.assert_array_equal(selected.matrix("wins0"), [[40, 60]])
 
 
-def test_unknown_policies_and_sides_are_named_with_what_there_is(
-    tournament_of: MakeTournament,
-) -> None:
+def test_unknown_policies_and_sides_are_named_with_what_there_is() -> None:
     tournament = tournament_of(WINS)
     with pytest.raises(UserError, match=r"no policy 'b9' on the side runner; there are b0, b1, b2"):
         tournament.match_up("a0", "b9")
@@ -62,7 +60,7 @@ def test_unknown_policies_and_sides_are_named_with_what_there_is(
         tournament.side_index("goalie")
 
 
-def test_match_ups_that_were_not_played(table_of: MakeTable) -> None:
+def test_match_ups_that_were_not_played() -> None:
     tournament = check_table(table_of(WINS).drop(index=4))
     with pytest.raises(UserError, match="1 of 6 match-ups were not played, e.g. a1 against b1"):
         tournament.matrix("wins0")
@@ -97,7 +95,7 @@ def set_cell(table: pd.DataFrame, column: str, value: object) -> pd.DataFrame:
     ],
 )
 def test_what_is_wrong_with_a_table_is_said_in_one_line(
-    table_of: MakeTable, column: str, value: object, message: str
+    column: str, value: object, message: str
 ) -> None:
     with pytest.raises(UserError, match=message) as error:
         check_table(set_cell(table_of(WINS), column, value), "out/table.csv")
@@ -105,12 +103,12 @@ def test_what_is_wrong_with_a_table_is_said_in_one_line(
     assert "\n" not in str(error.value)
 
 
-def test_missing_columns(table_of: MakeTable) -> None:
+def test_missing_columns() -> None:
     with pytest.raises(UserError, match="columns missing: wins0, contacts"):
         check_table(table_of(WINS).drop(columns=["contacts", "wins0"]))
 
 
-def test_an_empty_table(table_of: MakeTable, tmp_path: Path) -> None:
+def test_an_empty_table(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the table is empty"):
         check_table(table_of(WINS)[:0])
     (tmp_path / "table.csv").touch()
@@ -118,7 +116,7 @@ def test_an_empty_table(table_of: MakeTable, tmp_path: Path) -> None:
         load_tournament(tmp_path)
 
 
-def test_one_policy_only(table_of: MakeTable) -> None:
+def test_one_policy_only() -> None:
     with pytest.raises(UserError, match="one policy only on each side"):
         check_table(table_of([[3]]))
 

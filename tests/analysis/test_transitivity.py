@@ -4,7 +4,7 @@ from numpy.typing import NDArray
 
 from analysis.transitivity import Scale, decompose
 from common.errors import UserError
-from tests.analysis.conftest import MakeTournament
+from tests.analysis.builders import tournament_of
 
 ROCK_PAPER_SCISSORS = [[50, 0, 100], [100, 50, 0], [0, 100, 50]]
 SCALES: list[Scale] = ["log-odds", "payoff"]
@@ -22,7 +22,7 @@ def elo_wins(
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_rock_paper_scissors_is_all_cyclic(tournament_of: MakeTournament, scale: Scale) -> None:
+def test_rock_paper_scissors_is_all_cyclic(scale: Scale) -> None:
     result = decompose(tournament_of(ROCK_PAPER_SCISSORS), scale)
     assert result.cyclic_share.value == pytest.approx(1, abs=0.01)
     assert result.cyclic_share.low > 0.95
@@ -33,9 +33,7 @@ def test_rock_paper_scissors_is_all_cyclic(tournament_of: MakeTournament, scale:
 
 @pytest.mark.parametrize("spread", [0.5, 1.5, 3.0])
 @pytest.mark.parametrize("scale", SCALES)
-def test_strength_alone_is_transitive(
-    tournament_of: MakeTournament, scale: Scale, spread: float
-) -> None:
+def test_strength_alone_is_transitive(scale: Scale, spread: float) -> None:
     """Also where most match-ups are won 0 : 100, and where payoffs saturate."""
     result = decompose(tournament_of(elo_wins(spread, (8, 6), 100, seed=2)), scale)
     assert result.cyclic_share.value < 0.05
@@ -43,7 +41,7 @@ def test_strength_alone_is_transitive(
     assert result.p_value > 0.05
 
 
-def test_the_parts_add_up_and_the_rest_only_runs_in_circles(tournament_of: MakeTournament) -> None:
+def test_the_parts_add_up_and_the_rest_only_runs_in_circles() -> None:
     wins = np.random.default_rng(0).integers(5, 95, (4, 5))
     result = decompose(tournament_of(wins), "payoff", draws=50)
     rest = result.cyclic_part.to_numpy()
@@ -53,7 +51,7 @@ def test_the_parts_add_up_and_the_rest_only_runs_in_circles(tournament_of: MakeT
     np.testing.assert_allclose(result.side_advantage + strengths + rest, wins / 100 - 0.5)
 
 
-def test_a_mixed_table_gives_the_share_that_was_planted(tournament_of: MakeTournament) -> None:
+def test_a_mixed_table_gives_the_share_that_was_planted() -> None:
     # Strengths of variance 1 on each side and a circle of +-0.8: 0.64 of 0.64 + about 2.
     inside = 0
     for seed in range(20):
@@ -67,14 +65,12 @@ def test_a_mixed_table_gives_the_share_that_was_planted(tournament_of: MakeTourn
     assert inside >= 16
 
 
-def test_chance_alone_has_nothing_to_decompose_or_a_wide_interval(
-    tournament_of: MakeTournament,
-) -> None:
+def test_chance_alone_has_nothing_to_decompose_or_a_wide_interval() -> None:
     share = decompose(tournament_of(elo_wins(0, (5, 5), 50, seed=1))).cyclic_share
     assert np.isnan(share.value) or share.high - share.low > 0.5
 
 
-def test_p_values_are_honest(tournament_of: MakeTournament) -> None:
+def test_p_values_are_honest() -> None:
     p_values = [
         decompose(tournament_of(elo_wins(1.0, (5, 4), 40, seed)), draws=200).p_value
         for seed in range(40)
@@ -83,18 +79,18 @@ def test_p_values_are_honest(tournament_of: MakeTournament) -> None:
     assert np.mean(np.array(p_values) > 0.9) < 0.25
 
 
-def test_the_stronger_side_is_no_cycle(tournament_of: MakeTournament) -> None:
+def test_the_stronger_side_is_no_cycle() -> None:
     result = decompose(tournament_of([[90, 90], [90, 90]]))
     assert result.side_advantage == pytest.approx(np.log(90.5 / 10.5))
     assert np.isnan(result.cyclic_share.value)
 
 
-def test_ties_are_half_a_win_to_each(tournament_of: MakeTournament) -> None:
+def test_ties_are_half_a_win_to_each() -> None:
     wins, ties = [[0, 0, 50], [50, 0, 0], [0, 50, 0]], [[100, 50, 50], [50, 100, 50], [50, 50, 100]]
     result = decompose(tournament_of(wins, ties=ties), "payoff")
     assert result.cyclic_share.value == pytest.approx(1, abs=0.01)
 
 
-def test_one_policy_on_a_side_cannot_be_in_a_cycle(tournament_of: MakeTournament) -> None:
+def test_one_policy_on_a_side_cannot_be_in_a_cycle() -> None:
     with pytest.raises(UserError, match="two or more policies on each side, there are 1 and 3"):
         decompose(tournament_of([[10, 20, 30]]))

@@ -89,7 +89,7 @@ def test_mistakes_name_the_key_and_what_is_right(overrides: list[str], message: 
 
 
 def test_an_unknown_preset_lists_the_known_ones() -> None:
-    with pytest.raises(UserError, match="unknown preset 'pbt9'.*attack.*pbt2"):
+    with pytest.raises(UserError, match=r"unknown preset 'pbt9'.*attack.*pbt2"):
         load("pbt9")
 
 

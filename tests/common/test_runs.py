@@ -47,3 +47,12 @@ def test_versions_are_found_in_order(tmp_path: Path) -> None:
     (run.policies / "victim" / ".00000099.safetensors.1.tmp").write_bytes(b"")
     assert run.versions("victim") == [3, 12, 100_000_000]
     assert run.versions("nobody") == []
+
+
+def test_only_one_learner_works_on_a_run(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    run.create()
+    with run.locked(), pytest.raises(UserError, match="another learner works on the run"), run.locked():
+        pass
+    with run.locked():
+        pass

@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     done = run_command("train", *PRESET, "--run", str(run), "--workers", "2")
     assert done.returncode == 0, done.stderr
     return policy_bytes(run)
+
+
+def _more_rows(path: Path, before: int) -> bool:
+    return len(rows(path)) > before
 
 
 def worker_pids(address: str) -> list[int]:
@@ -90,7 +95,7 @@ def test_learner_killed_in_mid_iteration_and_resumed(
             if attempt == 3:
                 break
             before = len(rows(metrics_file))
-            until(lambda b=before: len(rows(metrics_file)) > b, 120)
+            until(partial(_more_rows, metrics_file, before), 120)
             time.sleep(choice.uniform(0.0, 0.4))
             assert service.end(signal.SIGKILL) == -signal.SIGKILL
         assert service.wait(200) == 0, service.text()

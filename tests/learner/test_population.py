@@ -11,7 +11,7 @@ import pytest
 from common.config import Config
 from common.errors import UserError
 from common.game import Box, GameDescription
-from common.policy import Policy, PolicySpec, trivial
+from common.policy import Policy, PolicySpec
 from common.runs import RunDirectory
 from learner.coordinator import NORMAL, VICTIM
 from learner.population import Population, check_sides
@@ -200,7 +200,7 @@ def test_policies_that_cannot_be_used_are_users_errors(
 
 def test_adversaries_of_a_recovery_must_be_given(tmp_path: Path) -> None:
     made = population(tiny_config(schedule=RECOVERY), tmp_path)
-    with pytest.raises(UserError, match="the adversary neither trains .* set adversary.policies"):
+    with pytest.raises(UserError, match=r"adversary neither trains .* set adversary\.policies"):
         made.ensure_adversaries(["adversary-0"])
     frozen = tiny_config(schedule=RECOVERY, adversary={"policies": ["random"]})
     made = population(frozen, tmp_path)

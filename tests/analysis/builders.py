@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
-import pytest
 from numpy.typing import NDArray
 
 from analysis.tables import Tournament, check_table
@@ -15,24 +14,20 @@ from common.match_table import MatchRow
 from common.statistics import wilson
 
 Counts = NDArray[np.int64]
-MakeTable = Callable[..., pd.DataFrame]
-MakeTournament = Callable[..., Tournament]
 
 
-@pytest.fixture
-def table_of() -> MakeTable:
-    return make_table
+def tournament_of(
+    wins: Sequence[Sequence[int]] | Counts,
+    episodes: int = 100,
+    ties: Sequence[Sequence[int]] | Counts | None = None,
+    names: tuple[Sequence[str], Sequence[str]] | None = None,
+    contactless: tuple[float, float] = (0.0, 0.0),
+) -> Tournament:
+    """The checked table of `table_of`."""
+    return check_table(table_of(wins, episodes, ties, names, contactless))
 
 
-@pytest.fixture
-def tournament_of() -> MakeTournament:
-    def make(*args: object, **options: object) -> Tournament:
-        return check_table(make_table(*args, **options))  # type: ignore[arg-type]
-
-    return make
-
-
-def make_table(
+def table_of(
     wins: Sequence[Sequence[int]] | Counts,
     episodes: int = 100,
     ties: Sequence[Sequence[int]] | Counts | None = None,
