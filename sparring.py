@@ -14,6 +14,7 @@ from cyclopts import App, CycloptsError, Parameter
 from common.errors import UserError
 
 USER_MISTAKE = 2
+INTERRUPTED = 130
 
 app = App(
     name="sparring",
@@ -79,23 +80,16 @@ def stop(*, learner: str = "127.0.0.1:50051") -> int:
 
 
 def _show(current: object, as_json: bool) -> None:
-    from google.protobuf.json_format import MessageToJson
     from rich.console import Console
 
-    from common.progress import view
+    from common import progress
     from common.rpc import sparring_pb2 as pb
 
     assert isinstance(current, pb.Status)
     if as_json:
-        print(
-            MessageToJson(
-                current,
-                preserving_proto_field_name=True,
-                always_print_fields_with_no_presence=True,
-            )
-        )
+        print(progress.as_json(current))
     else:
-        Console().print(view(current))
+        Console().print(progress.view(current))
 
 
 def _end_with_parent() -> None:
@@ -129,7 +123,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {text}", file=sys.stderr)
         return USER_MISTAKE
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone (`sparring status | head`): nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return INTERRUPTED
     return code if isinstance(code, int) else 0
 
 

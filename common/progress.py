@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+from google.protobuf.message import Message
 from rich.console import Group
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -11,6 +15,24 @@ from common.rpc import sparring_pb2 as pb
 from common.statistics import wilson
 
 COLOURS = {"adversary": "red", "victim": "green", "both": "yellow"}
+
+
+def as_json(status: pb.Status) -> str:
+    """The status as one JSON object; unlike protobuf's own form with numbers as numbers."""
+    return json.dumps(_plain(status), indent=2)
+
+
+def _plain(message: Message) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    for field in message.DESCRIPTOR.fields:
+        value = getattr(message, field.name)
+        if field.message_type and field.message_type.GetOptions().map_entry:
+            plain[field.name] = dict(value)
+        elif field.message_type:
+            plain[field.name] = [_plain(item) for item in value]
+        else:
+            plain[field.name] = value
+    return plain
 
 
 def duration(seconds: float) -> str:
@@ -61,7 +83,7 @@ def view(status: pb.Status) -> Group:
     if refused := _refused(status):
         facts.add_row("refused", refused)
     bar = ProgressBar(total=1.0, completed=max(0.0, status.progress), width=60)
-    return Group(facts, bar, win_rates(status))
+    return Group(facts, bar, Text(), win_rates(status))
 
 
 def _workers(status: pb.Status) -> str:

@@ -83,6 +83,11 @@ async def _serve(
             f"the run ended early: {error}. Its state up to iteration "
             f"{run.progress.iteration} is kept in {directory.path}"
         ) from error
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {directory.path}: {error.strerror}. Its state up to iteration "
+            f"{max(numbered(directory.states), default=0)} is kept: go on with --resume"
+        ) from error
     if finished:
         log.info("run %s is finished", directory.path)
     else:

@@ -19,10 +19,10 @@ def aligned(size: int) -> int:
 class EpisodeBuffer(RolloutBuffer):
     """Gives the same minibatches as RolloutBuffer for the same numbers and the same seed, sooner.
 
-    RolloutBuffer gathers each minibatch in NumPy and then copies it into a tensor. Here the batch is
-    tensors already, and every minibatch of observations is gathered into the same memory: PPO has
-    finished with one minibatch before it asks for the next. Rows that begin at cache lines make the
-    matrix products of the update some 3 % faster.
+    RolloutBuffer gathers each minibatch in NumPy and then copies it into a tensor. Here the batch
+    is tensors already, and every minibatch of observations is gathered into the same memory: PPO
+    has finished with one minibatch before it asks for the next. Rows that begin at cache lines make
+    the matrix products of the update some 3 % faster.
     """
 
     def fill(

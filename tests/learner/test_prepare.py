@@ -64,10 +64,18 @@ def test_a_second_run_gets_its_own_directory(tmp_path: Path) -> None:
 
 def test_a_directory_that_holds_a_run_is_refused(tmp_path: Path) -> None:
     _, run = start(tmp_path, tmp_path / "mine", "seed=1")
+    state_of(run, 0)
     before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
     with pytest.raises(UserError, match="mine holds a run already: go on with it by --resume"):
         start(tmp_path, tmp_path / "mine", "seed=1")
     assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*")} == before
+
+
+def test_a_directory_whose_run_never_saved_anything_is_free(tmp_path: Path) -> None:
+    start(tmp_path, tmp_path / "mine", "seed=1")
+    settings, run = start(tmp_path, tmp_path / "mine", "seed=2")
+    assert configuration.from_yaml(run.config) == settings
+    assert settings.seed == 2
 
 
 def test_saved_states_without_a_configuration_are_a_run_too(tmp_path: Path) -> None:
@@ -115,7 +123,7 @@ def test_a_full_disk_is_a_users_error(tmp_path: Path, monkeypatch: pytest.Monkey
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UserError, match="cannot write to .*: No space left on device"):
+    with pytest.raises(UserError, match=r"cannot write to .*: No space left on device"):
         start(tmp_path)
 
 
@@ -181,7 +189,9 @@ def test_two_learners_never_work_on_one_run(tmp_path: Path) -> None:
     command = [sys.executable, "-c", again, str(run.path)]
     with run.locked():
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert "UserError: another learner works on the run" in done.stderr
+        assert f"UserError: another learner works on the run {run.path}" in done.stderr
+        with pytest.raises(UserError, match="another learner works on the run"):
+            start(tmp_path, run.path)
     assert subprocess.run(command, check=False).returncode == 0
 
 

@@ -1,0 +1,173 @@
+"""Training curves of a run, with the side in training behind them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from analysis.curves import RunCurves
+from analysis.figures.style import (
+    BLACK,
+    BLUE,
+    GREY,
+    MARKERS,
+    ORANGE,
+    PINK,
+    ROLE_COLOURS,
+    SKY,
+    WIDE,
+    half_line,
+    percent_axis,
+    steps_axis,
+    styled,
+)
+from common.statistics import wilson
+
+# Of longer bursts, as many iterations are taken together as leave about so many points in a figure.
+MOST_POINTS = 120
+
+VICTIM = "victim"
+# The background is red and green, so the lines are neither.
+COLOURS = (ORANGE, PINK, SKY, "#8B5A2B", "#5D3A9B", GREY)
+
+
+@styled
+def curves_figure(run: RunCurves) -> Figure:
+    """Win rate, reward, value loss and burst length of a run over its environment steps."""
+    figure = Figure(figsize=(WIDE, 6.4))
+    panels = figure.subplots(4, 1, sharex=True, height_ratios=[1.6, 1.1, 1.1, 0.8])
+    unit = steps_axis(panels[3], float(run.bursts["end_steps"].max()))
+    for axes in panels:
+        _shade(axes, run.bursts, unit)
+        axes.margins(x=0)
+    colours = _colours(run)
+    _win_rates(panels[0], run, unit, colours)
+    for axes, column, name in (
+        (panels[1], "reward", "reward of an episode"),
+        (panels[2], "ppo.value_loss", "value loss"),
+    ):
+        for policy, colour in colours.items():
+            _line(axes, run.of(policy), column, unit, colour)
+        axes.set_ylabel(name)
+    _log_if_wide(panels[2], run.metrics.get("ppo.value_loss"))
+    _burst_lengths(panels[3], run.bursts, unit)
+    figure.align_ylabels(panels)
+    _legend(figure, panels[0], run)
+    return figure
+
+
+def _shade(axes: Axes, bursts: pd.DataFrame, unit: float) -> None:
+    for burst in bursts.to_dict("records"):
+        axes.axvspan(
+            burst["start_steps"] / unit,
+            burst["end_steps"] / unit,
+            color=ROLE_COLOURS[burst["role"]],
+            alpha=0.16,
+            linewidth=0,
+            zorder=-2,
+        )
+
+
+def _colours(run: RunCurves) -> dict[str, str]:
+    adversaries = [policy for policy in run.policies if policy != VICTIM]
+    colours = {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(adversaries)}
+    return {**colours, VICTIM: BLUE} if VICTIM in run.policies else colours
+
+
+def _win_rates(axes: Axes, run: RunCurves, unit: float, colours: dict[str, str]) -> None:
+    for place, policy in enumerate(colours):
+        if policy != VICTIM:
+            frame = _pooled(run, run.against[run.against["policy"] == policy])
+            _rates(axes, frame, unit, colours[policy], policy, MARKERS[1 + place % 8])
+    of_victim = run.against[run.against["policy"] == VICTIM]
+    normal = of_victim["opponent"] == "normal"
+    for rows, colour, marker, name in (
+        (of_victim[~normal], BLUE, "o", "victim against adversaries"),
+        (of_victim[normal], BLACK, "D", "victim against normal"),
+    ):
+        if not rows.empty:
+            _rates(axes, _pooled(run, rows), unit, colour, name, marker)
+    half_line(axes)
+    percent_axis(axes)
+    axes.set_ylabel("win rate (%)")
+
+
+def _group_size(run: RunCurves) -> int:
+    return max(1, round(len(run.metrics["iteration"].unique()) / MOST_POINTS))
+
+
+def _pooled(run: RunCurves, against: pd.DataFrame) -> pd.DataFrame:
+    """Wins and episodes of some iterations of a burst, and all chosen opponents, together."""
+    starts = run.bursts["first_iteration"].to_numpy()
+    burst = np.searchsorted(starts, against["iteration"], side="right") - 1
+    group = (against["iteration"].to_numpy() - starts[burst]) // _group_size(run)
+    keyed = against.assign(burst=burst, group=group)
+    pooled = keyed.groupby(["burst", "group"], as_index=False).agg(
+        steps=("steps", "mean"), wins=("wins", "sum"), episodes=("episodes", "sum")
+    )
+    rates = [
+        wilson(int(wins), int(episodes))
+        for wins, episodes in zip(pooled["wins"], pooled["episodes"], strict=True)
+    ]
+    return pooled.assign(
+        win_rate=[rate.value for rate in rates],
+        low=[rate.low for rate in rates],
+        high=[rate.high for rate in rates],
+    )
+
+
+def _rates(
+    axes: Axes, frame: pd.DataFrame, unit: float, colour: str, name: str, marker: str
+) -> None:
+    label: str | None = name
+    for _, burst in frame.groupby("burst"):
+        x = burst["steps"] / unit
+        axes.fill_between(x, burst["low"], burst["high"], color=colour, alpha=0.2, linewidth=0)
+        # Of a single point a band has no width.
+        if len(burst) == 1:
+            axes.vlines(x, burst["low"], burst["high"], color=colour, alpha=0.35, linewidth=1)
+        size = 2.5 if len(frame) < MOST_POINTS / 2 or len(burst) == 1 else 1.2
+        axes.plot(x, burst["win_rate"], marker=marker, color=colour, markersize=size, label=label)
+        label = None
+
+
+def _line(axes: Axes, frame: pd.DataFrame, column: str, unit: float, colour: str) -> None:
+    if column not in frame:
+        return
+    for _, burst in frame.groupby("burst"):
+        x, y = burst["steps"] / unit, burst[column]
+        axes.plot(x, y, "-" if len(burst) > 1 else ".", color=colour, linewidth=0.9, markersize=3)
+
+
+def _log_if_wide(axes: Axes, values: pd.Series[float] | None) -> None:
+    known = values[values > 0] if values is not None else None
+    if known is not None and len(known) and known.max() > 20 * known.min():
+        axes.set_yscale("log")
+
+
+def _burst_lengths(axes: Axes, bursts: pd.DataFrame, unit: float) -> None:
+    for burst in bursts.to_dict("records"):
+        ends = [burst["start_steps"] / unit, burst["end_steps"] / unit]
+        axes.fill_between(
+            ends, 0, burst["iterations"], color=ROLE_COLOURS[burst["role"]], alpha=0.75, linewidth=0
+        )
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.set_ylabel("burst length\n(iterations)")
+
+
+def _legend(figure: Figure, axes: Axes, run: RunCurves) -> None:
+    handles, names = axes.get_legend_handles_labels()
+    in_training = {
+        "adversary": "adversaries train",
+        "victim": "victim trains",
+        "both": "both train",
+    }
+    for role in dict.fromkeys(run.bursts["role"]):
+        handles.append(Patch(color=ROLE_COLOURS[role], alpha=0.3, linewidth=0))
+        names.append(in_training[role])
+    figure.legend(handles, names, loc="outside upper center", ncols=4)
