@@ -58,10 +58,11 @@ proto: $(PROTO_SETUP) ## generate common/rpc from proto/ (or into OUT=DIR)
 		--mypy_out=quiet:'$(OUT)' --mypy_grpc_out=quiet:'$(OUT)' \
 		$(PROTOS:proto/%=common/rpc/%)
 
+BENCHMARKS ?= arena learner transport training
 .PHONY: bench
 bench: $(SETUP) ## run every benchmark in benchmarks/
-	@set -e; for benchmark in benchmarks/[!_]*.py; do \
-		echo "== $$benchmark"; $(BIN)/python "$$benchmark" $(ARGS); done
+	@set -e; for benchmark in $(BENCHMARKS); do \
+		echo "== $$benchmark"; $(BIN)/python -m "benchmarks.$$benchmark" $(ARGS); done
 
 .PHONY: system
 system: ## install the system packages that are missing (rendering, venv), as root

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import pdist
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.metrics import silhouette_score
@@ -103,7 +104,7 @@ def cluster(tournament: Tournament, side: int, seed: int = 0) -> Clusters:
 def _silhouettes(vectors: Float) -> tuple[dict[int, float], Float]:
     if len(vectors) < FEWEST or np.ptp(vectors, axis=0).max() == 0:
         return {}, np.empty((0, 4))
-    tree = linkage(vectors, "ward")
+    tree = linkage(pdist(vectors), "ward")
     found = {}
     for k in range(2, min(MOST_CLUSTERS, len(vectors) - 1) + 1):
         labels = fcluster(tree, k, "maxclust")
@@ -175,7 +176,7 @@ def representatives(tournament: Tournament, clusters: Clusters, most: int = 10) 
     if len(clusters.policies) <= most:
         return clusters.policies
     vectors = win_vectors(tournament, side)
-    labels = _by_size(fcluster(linkage(vectors, "ward"), most, "maxclust"))
+    labels = _by_size(fcluster(linkage(pdist(vectors), "ward"), most, "maxclust"))
     return tuple(clusters.policies[i] for i in _nearest_to_centres(vectors, labels))
 
 

@@ -25,8 +25,8 @@ class Forgetting:
             it: run, victim, victim_steps, adversary, adversary_steps, episodes, wins, win_rate,
             low, high (of the victim; Wilson, 95 %), and against the best checkpoint since the
             adversary was met: best (its name), best_rate, drop (best_rate - win_rate) with
-            drop_low and drop_high (Newcombe, 95 %). A checkpoint that is itself the best so far
-            has drop 0.
+            drop_low and drop_high (Newcombe, 95 %, widened for the number of checkpoints that the
+            best was chosen from: Bonferroni). A checkpoint that is itself the best has drop 0.
         checkpoints: one row a victim checkpoint: run, victim, victim_steps, adversaries (how many),
             mean (win rate), worst (win rate), worst_adversary, mean_drop, largest_drop,
             forgotten: adversaries against whom the whole interval of the drop lies above 0.
@@ -40,8 +40,7 @@ def forgetting(tournament: Tournament, side: str, runs: Sequence[RunCurves]) -> 
     """Each victim checkpoint against every earlier adversary.
 
     The drop is the forgetting measure of Chaudhry et al. 2018 (arXiv:1801.10112, equation 3), with
-    the checkpoint itself among the best, so that it is not negative. The best of many is best also
-    by luck, so small drops mean little; look at the intervals.
+    the checkpoint itself among the candidates, so that it is not negative.
 
     Args:
         tournament: of checkpoints named `run:RUN/POLICY@VERSION`.
@@ -107,10 +106,14 @@ def _with_drops(frame: pd.DataFrame) -> pd.DataFrame:
     drops: dict[int, dict[str, Any]] = {}
     for _, group in frame.groupby(["run", "adversary"], sort=False):
         best = group.iloc[0]
-        for place, now in group.iterrows():
+        for count, (place, now) in enumerate(group.iterrows(), 1):
             if now["win_rate"] >= best["win_rate"]:
                 best = now
-            drop = newcombe(best["wins"], best["episodes"], now["wins"], now["episodes"])
+            # The best of many is best also by luck, so the interval allows for having chosen it.
+            confidence = 1 - 0.05 / count
+            drop = newcombe(
+                best["wins"], best["episodes"], now["wins"], now["episodes"], confidence
+            )
             drops[int(str(place))] = {
                 "best": best["victim"],
                 "best_rate": best["win_rate"],

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import pdist
 
 from analysis.tables import Tournament
 
@@ -97,7 +98,7 @@ def leaf_order(vectors: Float) -> list[int]:
     """
     if len(vectors) < 2:
         return list(range(len(vectors)))
-    order = leaves_list(linkage(vectors, "average", optimal_ordering=True))
+    order = leaves_list(linkage(pdist(vectors), "average", optimal_ordering=True))
     half = len(order) // 2
     if vectors[order[:half]].mean() < vectors[order[-half:]].mean():
         order = order[::-1]

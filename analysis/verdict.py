@@ -59,7 +59,7 @@ class Part:
     """One of the three answers.
 
     Attributes:
-        name: `normal opponents`, `met adversaries` or `fresh adversaries`.
+        name: `normal opponents`, `met adversaries` or `fresh adversaries trained for N steps`.
         outcome: pass if every opponent's interval lies at or above the threshold; fail if one lies
             below it even when widened for the number of opponents (Bonferroni); else inconclusive.
         threshold: what `value` should reach.
@@ -116,12 +116,14 @@ def verdict(tournament: Tournament, question: Question) -> Verdict:
     tournament.check_policies(side, [question.victim, question.before])
     record = _Record(tournament, side)
     change, rate = _Change(record, question), _Rate(record, question)
-    steps = f"adversaries trained for {question.budget:,} steps"
+    fresh = "fresh adversaries"
+    if question.fresh:
+        fresh += f" trained for {question.budget:,} steps"
     return Verdict(
         question,
         _part("normal opponents", question.normal, change, -question.margin, question.confidence),
         _part("met adversaries", question.met, rate, question.floor, question.confidence),
-        _part(f"fresh {steps}", question.fresh, rate, question.floor, question.confidence),
+        _part(fresh, question.fresh, rate, question.floor, question.confidence),
     )
 
 

@@ -13,29 +13,29 @@ import os
 # Read when NumPy is loaded, hence before the imports below.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
-import argparse  # noqa: E402
-import json  # noqa: E402
-import multiprocessing  # noqa: E402
-import subprocess  # noqa: E402
-import sys  # noqa: E402
-import tempfile  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Iterator  # noqa: E402
-from contextlib import contextmanager  # noqa: E402
-from dataclasses import dataclass  # noqa: E402
-from multiprocessing.connection import Connection  # noqa: E402
-from pathlib import Path  # noqa: E402
-from statistics import median  # noqa: E402
-from typing import Any  # noqa: E402
+import argparse
+import json
+import multiprocessing
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import median
+from typing import Any
 
-import psutil  # noqa: E402
+import psutil
 
-from benchmarks import report  # noqa: E402
-from benchmarks.arena import recording, task_of  # noqa: E402
-from common.policies import resolve  # noqa: E402
-from common.runs import RunDirectory  # noqa: E402
-from common.zoo import ENVIRONMENT_VARIABLE  # noqa: E402
-from sampler.arena import Arena  # noqa: E402
+from benchmarks import report
+from benchmarks.arena import recording, task_of
+from common.policies import resolve
+from common.runs import RunDirectory
+from common.zoo import ENVIRONMENT_VARIABLE
+from sampler.arena import Arena
 
 GAME, PHYSICS = "YouShallNotPassHumans", "fast"
 VICTIM, ADVERSARY = "victim", "adversary-0"
@@ -179,9 +179,7 @@ def main() -> None:
     parser.add_argument("--set", dest="settings", action="append", default=[])
     options, rest = parser.parse_known_args()
     sys.argv[1:] = rest
-    report.main(
-        "training", lambda: [measure(options.workers, options.zoo, options.settings)]
-    )
+    report.main("training", lambda: [measure(options.workers, options.zoo, options.settings)])
 
 
 if __name__ == "__main__":

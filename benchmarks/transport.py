@@ -8,12 +8,10 @@ none of them.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import multiprocessing
 import os
 import socket
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from multiprocessing.connection import Connection
@@ -26,11 +24,11 @@ import numpy as np
 
 from benchmarks import report
 from common.config import load
-from common.memory import keep_freed_memory
 from common.policy import Policy
 from common.runs import RunDirectory
 from common.task import Episode, EpisodeRecord, EpisodeSummary, RolloutTask
 from common.wire import CHUNK_BYTES
+from sampler.worker import ENVIRONMENT
 
 GAME, PHYSICS = "YouShallNotPassHumans", "fast"
 OBSERVATIONS, ACTIONS, REWARDS = 380, 17, 3
@@ -71,7 +69,6 @@ def send(address: str) -> None:
     """A worker that need not play. Runs until it is killed."""
     from sampler.stream import RolloutWorker
 
-    keep_freed_memory()
     with patch("sampler.stream.Arena", RecordedArena):
         RolloutWorker(address, f"sender-{os.getpid()}").run()
 
@@ -89,7 +86,6 @@ def tasks(round_number: int) -> list[RolloutTask]:
 
 def serve(pipe: Connection, folder: str) -> None:
     """The learner's service; each number of senders that comes through the pipe is a round."""
-    keep_freed_memory()
     asyncio.run(_serve(pipe, Path(folder)))
 
 
@@ -118,7 +114,7 @@ async def _serve(pipe: Connection, folder: Path) -> None:
 
 
 def receive(pipe: Connection) -> None:
-    """Accepts a connection for each number of bytes that comes through the pipe; drops the bytes."""
+    """Takes as many bytes as the pipe says over a new connection, and drops them; again and again."""
     buffer = bytearray(CHUNK_BYTES)
     with socket.create_server(("127.0.0.1", 0)) as server:
         pipe.send(server.getsockname()[1])
@@ -184,8 +180,9 @@ def measure(senders: int) -> report.Row:
             sink = processes.start(receive)
             learner = processes.start(serve, folder)
             port, address = sink.recv(), learner.recv()
-            for _ in range(senders):
-                processes.start_alone(send, address)
+            with patch.dict(os.environ, ENVIRONMENT):
+                for _ in range(senders):
+                    processes.start_alone(send, address)
             seconds = report.medians(
                 {
                     "socket": lambda: over_socket(sink, port),

@@ -174,7 +174,8 @@ class Trainer:
         set_random_seed(iteration_seed % 2**32)
         before = self.state()
         try:
-            self._update(batch)
+            with np.errstate(over="ignore", invalid="ignore"):
+                self._update(batch)
             if odd := [n for n, array in self.state().items() if not np.isfinite(array).all()]:
                 raise DivergedError(f"NaN or infinity in {', '.join(odd[:3])} after the update")
         except (DivergedError, ValueError) as error:  # ValueError: torch refuses NaN means, logits

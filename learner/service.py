@@ -300,9 +300,11 @@ async def serve(
         for task in (training, stopping, ticker):
             task.cancel()
         await asyncio.gather(training, stopping, ticker, return_exceptions=True)
-        await run.close()
-        run.dispatcher.close()
-        await server.stop(grace=1.0)
+        try:
+            await run.close()
+        finally:
+            run.dispatcher.close()
+            await server.stop(grace=1.0)
 
 
 async def _tick(run: TrainingRun) -> None:

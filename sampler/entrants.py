@@ -129,8 +129,8 @@ def _add_picks(names: Mapping[str, list[str]], pick: RunPicks) -> None:
             f"the run's victim plays {pick.victim_side}, but the sides of {pick.game} are "
             f"{' and '.join(names)}"
         )
-    for side, here in names.items():
-        here += pick.victims if side == pick.victim_side else pick.opponents
+    for side, there in names.items():
+        there.extend(pick.victims if side == pick.victim_side else pick.opponents)
 
 
 def _load(game: str, side: Side, names: Sequence[str], zoo: Path | None) -> dict[str, Policy]:

@@ -27,7 +27,7 @@ def start_ray(address: str | None, cpus: int) -> None:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
-    common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
+    common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         # RAY_ADDRESS in the environment would turn "start one here" into "connect there".
         ray.init(address="local", num_cpus=cpus, include_dashboard=False, **common)

@@ -19,8 +19,11 @@ _VICTIM = "victim"
 
 @dataclass(frozen=True)
 class Pick:
-    """Which versions of a policy are picked: `last`, `every` (multiples of `step`), `burst-ends`,
-    `all`; always of those that the run has kept.
+    """Which of the versions that a run has kept are picked.
+
+    Attributes:
+        kind: `last`, `every`, `burst-ends` or `all`.
+        step: with `every`, multiples of this number are picked.
     """
 
     kind: str

@@ -92,9 +92,9 @@ class MatchPool:
         self._own_ray = not ray.is_initialized()
         if self._own_ray:
             start_ray(address, workers)
-        if (there := int(ray.cluster_resources().get("CPU", 0))) < workers:
+        if (cpus := _cpus()) < workers:
             self.close()
-            raise UserError(f"{workers} workers need a CPU each, but the Ray cluster has {there}")
+            raise UserError(f"{workers} workers need a CPU each, but the Ray cluster has {cpus}")
         actor = ray.remote(Seat).options(
             num_cpus=1,
             max_restarts=RESTARTS,
@@ -173,6 +173,11 @@ class MatchPool:
                 summaries, seconds = _get(reference)
                 self.playing_seconds += seconds
                 yield task, summaries
+
+
+def _cpus() -> int:
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return int(resources.get("CPU", 0))
 
 
 def _get(reference: Any) -> Any:

@@ -60,11 +60,15 @@ class Computing:
     ray_address: str | None = None
 
 
+# What cyclopts fills with the options that are given.
+NO_ENTRY, FIXED, HERE = Entry(), Rule(), Computing()
+
+
 def tournament(
     *,
-    entry: Annotated[Entry, Parameter(name="*")] = Entry(),  # noqa: B008 (frozen)
-    rule: Annotated[Rule, Parameter(name="*")] = Rule(),  # noqa: B008 (frozen)
-    computing: Annotated[Computing, Parameter(name="*")] = Computing(),  # noqa: B008 (frozen)
+    entry: Annotated[Entry, Parameter(name="*")] = NO_ENTRY,
+    rule: Annotated[Rule, Parameter(name="*")] = FIXED,
+    computing: Annotated[Computing, Parameter(name="*")] = HERE,
     seed: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
     out: Path | None = None,
     **policies: Names,
@@ -75,6 +79,9 @@ def tournament(
     policies or more episodes can be added to a directory, which plays only what it lacks.
 
     Args:
+        entry: Who takes part.
+        rule: How many episodes.
+        computing: Where to play.
         seed: Decides the starts of the games and the noise of the policies, the same in all pairs.
         out: Directory of the tournament. Default: tournaments/GAME-PHYSICS-seedSEED.
         policies: Policies of a side, by its name: --blocker POLICY... --runner POLICY...
@@ -164,9 +171,9 @@ class _Tournament:
 
 
 def payoff_table(field: Field, rows: Sequence[MatchRow]) -> Table:
-    """Win rates of side 0 with their intervals: a row a policy of side 0, a column one of side 1."""
+    """Win rates of side 0: a row for each of its policies, a column for each of side 1's."""
     side0, side1 = (side.name for side in field.description.sides)
-    table = Table(title=f"win rate of the {side0} (95 % interval) against the {side1}")
+    table = Table(title=f"win rate of {side0} (95 % interval) against {side1}")
     table.add_column(side0, overflow="fold")
     by_pair = {(row.policy0, row.policy1): row for row in rows}
     for entrant in field.entrants[1]:

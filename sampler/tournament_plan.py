@@ -30,11 +30,11 @@ class Pair(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Episodes `start` to `start + count - 1` of a pair, played as one rollout task."""
+    """Episodes `start` to `start + size - 1` of a pair, played as one rollout task."""
 
     pair: Pair
     start: int
-    count: int
+    size: int
 
 
 def all_pairs(hashes0: Iterable[str], hashes1: Iterable[str]) -> list[Pair]:
@@ -124,7 +124,7 @@ def chunks(pair: Pair, target: int) -> list[Chunk]:
 
 def chunk_task(description: GameDescription, chunk: Chunk, seed: int) -> RolloutTask:
     """The rollout task of a chunk; episode e has the same seed in every pair."""
-    numbers = range(chunk.start, chunk.start + chunk.count)
+    numbers = range(chunk.start, chunk.start + chunk.size)
     return RolloutTask(
         task_id=chunk.start // EPISODES_PER_TASK,
         game=description.name,
@@ -182,7 +182,7 @@ class _Standing:
         fresh = [
             chunk
             for chunk in chunks(self._pair, self.target)
-            if len(self._chunks.get(chunk.start, ())) < chunk.count and chunk not in self._asked
+            if len(self._chunks.get(chunk.start, ())) < chunk.size and chunk not in self._asked
         ]
         self._asked.update(fresh)
         return fresh
@@ -229,7 +229,7 @@ class Agenda:
                 standing.keep(chunk, summaries)
         missing = [chunk for standing in self._standings.values() for chunk in standing.missing()]
         # Round the pairs; what the pairs end with, if it is shorter, after all else.
-        self._waiting = deque(sorted(missing, key=lambda chunk: (-chunk.count, chunk.start)))
+        self._waiting = deque(sorted(missing, key=lambda chunk: (-chunk.size, chunk.start)))
         self.total = sum(standing.target for standing in self._standings.values())
         self.done = sum(standing.covered for standing in self._standings.values())
 
@@ -264,4 +264,4 @@ class Agenda:
         standing = self._standings[chunk.pair]
         # A pair that nobody knows yet goes first: its episodes may be long.
         mean = standing.steps / standing.episodes if standing.episodes else inf
-        return chunk.count * mean
+        return chunk.size * mean

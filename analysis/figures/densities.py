@@ -37,7 +37,15 @@ def density_figure(result: Density) -> Figure:
     errors = np.stack(
         [table["log_likelihood"] - table["low"], table["high"] - table["log_likelihood"]]
     )
-    left.errorbar(table["log_likelihood"], rows, xerr=errors, fmt="D", color=BLACK, markersize=3.5)
+    left.errorbar(
+        table["log_likelihood"],
+        rows,
+        xerr=errors,
+        fmt="D",
+        color=BLACK,
+        markersize=3.5,
+        elinewidth=1,
+    )
     left.set_yticks(
         rows, [f"{name} (held out)" if i == 0 else name for i, name in enumerate(short)]
     )
@@ -51,7 +59,9 @@ def density_figure(result: Density) -> Figure:
             others["difference_high"] - others["difference"],
         ]
     )
-    right.errorbar(others["difference"], rows[1:], xerr=gaps, fmt="o", color=VERMILION)
+    right.errorbar(
+        others["difference"], rows[1:], xerr=gaps, fmt="o", color=VERMILION, elinewidth=1
+    )
     for place, auroc in zip(rows[1:], others["auroc"], strict=True):
         right.annotate(
             f"AUROC {auroc:.2f}",
@@ -64,7 +74,7 @@ def density_figure(result: Density) -> Figure:
         )
     right.axvline(0, color=GREY, linewidth=0.7, linestyle="--")
     right.tick_params(axis="y", length=0)
-    right.set_xlabel(f"difference to {short[0]} (nats per step, 95 %)")
+    right.set_xlabel(f"difference to {short[0]} (nats per step)")
     return figure
 
 

@@ -27,19 +27,27 @@ _PLACES = (
 _MOST = 25
 
 
-def annotate(axes: Axes, x: Float, y: Float, names: Sequence[str]) -> None:
-    """Writes names beside points. Of names that find no free place, and beyond 25, none."""
+def annotate(
+    axes: Axes, points: Float, names: Sequence[str], obstacles: Float | None = None
+) -> None:
+    """Writes names beside points. Of names that find no free place, and beyond 25, none.
+
+    Args:
+        axes: with its limits set.
+        points: (n, 2) in data units.
+        names: n of them.
+        obstacles: more places (m, 2) that stay free of names.
+    """
     figure = axes.get_figure(root=True)
     if figure is None:
         return
     # The layout moves axes; places are compared in pixels after it.
     figure.draw_without_rendering()
     inside = axes.get_window_extent()
-    pixels = axes.transData.transform(np.column_stack([x, y]))
-    taken = [Bbox.from_bounds(px - 4, py - 4, 8, 8) for px, py in pixels]
-    for place in range(min(len(names), _MOST)):
-        others = [box for index, box in enumerate(taken) if index != place]
-        box = _write(axes, (float(x[place]), float(y[place])), names[place], others, inside)
+    everything = points if obstacles is None else np.concatenate([points, obstacles])
+    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in axes.transData.transform(everything)]
+    for place, (x, y) in enumerate(points[:_MOST]):
+        box = _write(axes, (float(x), float(y)), names[place], taken, inside)
         if box is not None:
             taken.append(box)
 

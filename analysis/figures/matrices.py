@@ -120,6 +120,7 @@ def forgetting_figure(past: Forgetting) -> Figure:
     bar.set_ticks([0, 0.5, 1], labels=["0", "50", "100"])
     bar.outline.set_visible(False)
     _checkpoint_lines(lines, past, victims)
+    figure.legend(*lines.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 
@@ -140,7 +141,7 @@ def _checkpoint_lines(axes: Axes, past: Forgetting, victims: list[str]) -> None:
     axes.set_ylabel("win rate, drop (%)")
     axes.set_xticks(x, short_names(victims), rotation=40, ha="right", rotation_mode="anchor")
     axes.set_xlabel("victim checkpoints, oldest first")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.28), ncols=3)
+    axes.tick_params(which="minor", bottom=False)
 
 
 def _worst(rows: list[dict[Hashable, Any]]) -> tuple[float, float, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -48,7 +50,7 @@ def _draw_map(axes: Axes, clusters: Clusters, plane: PolicyMap) -> None:
             s=22,
             color=SERIES[label % len(SERIES)] if clusters.found else GREY,
             marker=MARKERS[label % len(MARKERS)],
-            label=f"cluster {label + 1} ({len(members)})" if clusters.found else "policies",
+            label=f"cluster {label + 1} ({len(members)})",
             alpha=0.85,
             linewidths=0,
         )
@@ -57,10 +59,10 @@ def _draw_map(axes: Axes, clusters: Clusters, plane: PolicyMap) -> None:
         axes.scatter(chosen["x"], chosen["y"], s=70, facecolors="none", edgecolors=BLACK)
         short = dict(zip(clusters.policies, short_names(clusters.policies), strict=True))
         names = [short[name] for name in clusters.representatives]
-        annotate(axes, chosen["x"].to_numpy(), chosen["y"].to_numpy(), names)
-    axes.legend(loc="best", handletextpad=0.2)
+        axes.margins(0.12)
+        annotate(axes, chosen.to_numpy(), names, points.to_numpy())
+        axes.legend(loc="best", handletextpad=0.2)
     axes.set_title(f"Policies of side {clusters.side}")
-    axes.margins(0.12)
     if plane.explained:
         axes.set_xlabel(f"principal component 1 ({plane.explained[0]:.0%} of the variance)")
         axes.set_ylabel(f"component 2 ({plane.explained[1]:.0%})")
@@ -70,11 +72,11 @@ def _draw_map(axes: Axes, clusters: Clusters, plane: PolicyMap) -> None:
 
 def _draw_silhouettes(axes: Axes, clusters: Clusters) -> None:
     axes.set_title("Clusters" if clusters.found else "No clusters")
-    axes.set(xlabel="number of clusters", ylabel="mean silhouette")
     if not clusters.silhouettes:
-        axes.text(0.5, 0.5, clusters.reason, ha="center", wrap=True, transform=axes.transAxes)
-        axes.set(xticks=[], yticks=[])
+        axes.text(0, 0.9, fill(clusters.reason, 34), va="top", transform=axes.transAxes)
+        axes.set_axis_off()
         return
+    axes.set(xlabel="number of clusters", ylabel="mean silhouette")
     numbers = list(clusters.silhouettes)
     values = list(clusters.silhouettes.values())
     axes.plot(numbers, values, "o-", color=BLACK)
@@ -112,8 +114,9 @@ def nash_figure(result: Nash, sides: tuple[str, str], most: int = 12) -> Figure:
         weight.set_title(f"{side}: Nash mixture")
         _bars(exploit, mixture, "exploitability", colour)
         exploit.set_ylim(weight.get_ylim())
+        exploit.set_ylabel("by (worst opponent)")
         exploit.set_yticks(range(len(mixture)), short_names(list(mixture["worst_opponent"])))
-        exploit.set_title(f"{side}: exploitability, worst opponent")
+        exploit.set_title(f"{side}: exploitability")
     value = result.value
     figure.suptitle(
         f"Value of the game for the {sides[0]}: {100 * value.value:.0f} % "
@@ -121,7 +124,7 @@ def nash_figure(result: Nash, sides: tuple[str, str], most: int = 12) -> Figure:
         fontsize=8,
     )
     grid[1, 0].set_xlabel("weight (%)")
-    grid[1, 1].set_xlabel("score lost against the worst opponent (percentage points)")
+    grid[1, 1].set_xlabel("exploitability (percentage points)")
     return figure
 
 
@@ -174,7 +177,6 @@ def contacts_figure(result: Contacts) -> Figure:
         )
         up = np.stack([known["win_rate"] - known["low"], known["high"] - known["win_rate"]])
         right.errorbar(known["contactless_share"], known["win_rate"], up, across, **shape)
-    annotate(left, frame["contacts"].to_numpy(), frame["win_rate"].to_numpy(), short)
     for axes in (left, right):
         half_line(axes)
     half_line(right, "x")
@@ -183,6 +185,8 @@ def contacts_figure(result: Contacts) -> Figure:
     left.set_ylabel(f"win rate of the {result.side} (%)")
     left.set_xlabel("most contacts in a step, mean over episodes")
     left.set_xlim(left=-0.03 * max(1.0, frame["contacts"].max()))
-    right.set_xlabel("share of its wins without any contact (%)")
     figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    bars = [frame[["contacts", end]].to_numpy() for end in ("low", "high")]
+    annotate(left, frame[["contacts", "win_rate"]].to_numpy(), short, np.concatenate(bars))
+    right.set_xlabel("share of its wins without any contact (%)")
     return figure

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 
 from analysis.curves import RunCurves
 from analysis.figures.style import (
@@ -41,23 +41,31 @@ def curves_figure(run: RunCurves) -> Figure:
     figure = Figure(figsize=(WIDE, 6.4))
     panels = figure.subplots(4, 1, sharex=True, height_ratios=[1.6, 1.1, 1.1, 0.8])
     unit = steps_axis(panels[3], float(run.bursts["end_steps"].max()))
+    middles = _middles(run)
     for axes in panels:
         _shade(axes, run.bursts, unit)
         axes.margins(x=0)
     colours = _colours(run)
-    _win_rates(panels[0], run, unit, colours)
+    _win_rates(panels[0], run, middles / unit, colours)
     for axes, column, name in (
         (panels[1], "reward", "reward of an episode"),
         (panels[2], "ppo.value_loss", "value loss"),
     ):
         for policy, colour in colours.items():
-            _line(axes, run.of(policy), column, unit, colour)
+            _line(axes, run.of(policy), column, middles / unit, colour)
         axes.set_ylabel(name)
     _log_if_wide(panels[2], run.metrics.get("ppo.value_loss"))
     _burst_lengths(panels[3], run.bursts, unit)
     figure.align_ylabels(panels)
     _legend(figure, panels[0], run)
     return figure
+
+
+def _middles(run: RunCurves) -> pd.Series[float]:
+    """By iteration, the steps at the middle of its batch."""
+    ends = run.metrics.groupby("iteration")["steps"].max().astype(float)
+    starts = run.bursts.set_index("first_iteration")["start_steps"].astype(float)
+    return (ends + ends.shift(1).fillna(starts)) / 2
 
 
 def _shade(axes: Axes, bursts: pd.DataFrame, unit: float) -> None:
@@ -78,11 +86,13 @@ def _colours(run: RunCurves) -> dict[str, str]:
     return {**colours, VICTIM: BLUE} if VICTIM in run.policies else colours
 
 
-def _win_rates(axes: Axes, run: RunCurves, unit: float, colours: dict[str, str]) -> None:
+def _win_rates(
+    axes: Axes, run: RunCurves, middles: pd.Series[float], colours: dict[str, str]
+) -> None:
     for place, policy in enumerate(colours):
         if policy != VICTIM:
-            frame = _pooled(run, run.against[run.against["policy"] == policy])
-            _rates(axes, frame, unit, colours[policy], policy, MARKERS[1 + place % 8])
+            frame = _pooled(run, run.against[run.against["policy"] == policy], middles)
+            _rates(axes, frame, colours[policy], policy, MARKERS[1 + place % 8])
     of_victim = run.against[run.against["policy"] == VICTIM]
     normal = of_victim["opponent"] == "normal"
     for rows, colour, marker, name in (
@@ -90,7 +100,7 @@ def _win_rates(axes: Axes, run: RunCurves, unit: float, colours: dict[str, str])
         (of_victim[normal], BLACK, "D", "victim against normal"),
     ):
         if not rows.empty:
-            _rates(axes, _pooled(run, rows), unit, colour, name, marker)
+            _rates(axes, _pooled(run, rows, middles), colour, name, marker)
     half_line(axes)
     percent_axis(axes)
     axes.set_ylabel("win rate (%)")
@@ -100,14 +110,15 @@ def _group_size(run: RunCurves) -> int:
     return max(1, round(len(run.metrics["iteration"].unique()) / MOST_POINTS))
 
 
-def _pooled(run: RunCurves, against: pd.DataFrame) -> pd.DataFrame:
+def _pooled(run: RunCurves, against: pd.DataFrame, middles: pd.Series[float]) -> pd.DataFrame:
     """Wins and episodes of some iterations of a burst, and all chosen opponents, together."""
     starts = run.bursts["first_iteration"].to_numpy()
     burst = np.searchsorted(starts, against["iteration"], side="right") - 1
     group = (against["iteration"].to_numpy() - starts[burst]) // _group_size(run)
-    keyed = against.assign(burst=burst, group=group)
+    x = against["iteration"].map(middles)
+    keyed = against.assign(burst=burst, group=group, x=x)
     pooled = keyed.groupby(["burst", "group"], as_index=False).agg(
-        steps=("steps", "mean"), wins=("wins", "sum"), episodes=("episodes", "sum")
+        x=("x", "mean"), wins=("wins", "sum"), episodes=("episodes", "sum")
     )
     rates = [
         wilson(int(wins), int(episodes))
@@ -120,12 +131,10 @@ def _pooled(run: RunCurves, against: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _rates(
-    axes: Axes, frame: pd.DataFrame, unit: float, colour: str, name: str, marker: str
-) -> None:
+def _rates(axes: Axes, frame: pd.DataFrame, colour: str, name: str, marker: str) -> None:
     label: str | None = name
     for _, burst in frame.groupby("burst"):
-        x = burst["steps"] / unit
+        x = burst["x"]
         axes.fill_between(x, burst["low"], burst["high"], color=colour, alpha=0.2, linewidth=0)
         # Of a single point a band has no width.
         if len(burst) == 1:
@@ -135,11 +144,13 @@ def _rates(
         label = None
 
 
-def _line(axes: Axes, frame: pd.DataFrame, column: str, unit: float, colour: str) -> None:
+def _line(
+    axes: Axes, frame: pd.DataFrame, column: str, middles: pd.Series[float], colour: str
+) -> None:
     if column not in frame:
         return
     for _, burst in frame.groupby("burst"):
-        x, y = burst["steps"] / unit, burst[column]
+        x, y = burst["iteration"].map(middles), burst[column]
         axes.plot(x, y, "-" if len(burst) > 1 else ".", color=colour, linewidth=0.9, markersize=3)
 
 
@@ -147,6 +158,7 @@ def _log_if_wide(axes: Axes, values: pd.Series[float] | None) -> None:
     known = values[values > 0] if values is not None else None
     if known is not None and len(known) and known.max() > 20 * known.min():
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
 
 
 def _burst_lengths(axes: Axes, bursts: pd.DataFrame, unit: float) -> None:

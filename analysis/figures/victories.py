@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -10,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
+from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from analysis.cycles import Cycle
@@ -26,6 +29,7 @@ from analysis.figures.style import (
     styled,
 )
 from analysis.names import short_names
+from analysis.payoff import leaf_order
 from analysis.transitivity import Decomposition
 
 Float = NDArray[np.float64]
@@ -122,19 +126,20 @@ def _write_players(
     for name, (x, y) in where.items():
         colour = BLUE if both or sides[0] in graph.nodes[name]["sides"] else ORANGE
         axes.plot(x, y, "o", color=colour, markersize=8)
-        outward = 1 if x > 0.5 else -1
-        axes.annotate(
-            short[name],
-            (x, y),
-            (9 * outward, 0),
-            textcoords="offset points",
-            ha="left" if outward > 0 else "right",
-            va="center",
-        )
+        axes.annotate(short[name], (x, y), textcoords="offset points", **_beside(x, y))
     if not both:
         for x, side in enumerate(sides):
             axes.text(x, 1.12, side, ha="center", weight="bold")
     axes.set(xlim=(-0.08, 1.08), ylim=(-0.1, 1.16))
+
+
+def _beside(x: float, y: float) -> dict[str, Any]:
+    """Where the name of a player goes: outwards."""
+    if abs(x - 0.5) < 0.1:
+        up = 1 if y > 0.5 else -1
+        return {"xytext": (0, 9 * up), "ha": "center", "va": "bottom" if up > 0 else "top"}
+    right = 1 if x > 0.5 else -1
+    return {"xytext": (9 * right, 0), "ha": "left" if right > 0 else "right", "va": "center"}
 
 
 def _explain(axes: Axes, sides: tuple[str, str], both: bool) -> None:
@@ -157,7 +162,7 @@ def cycles_figure(found: Sequence[Cycle], most: int = 10) -> Figure:
     shown = list(found[:most])
     players = sorted({name for cycle in shown for name in cycle.players})
     short = dict(zip(players, short_names(players), strict=True))
-    figure = Figure(figsize=(WIDE, 0.9 + 0.3 * max(1, len(shown))))
+    figure = Figure(figsize=(WIDE, 0.9 + 0.36 * max(2, len(shown))))
     axes = figure.subplots()
     y = np.arange(len(shown))
     value = np.array([cycle.weakest.value for cycle in shown])
@@ -166,8 +171,10 @@ def cycles_figure(found: Sequence[Cycle], most: int = 10) -> Figure:
     axes.hlines(y, low, high, color=BLACK, linewidth=1)
     axes.plot(value, y, "o", color=BLUE)
     names = [" > ".join(short[p] for p in (*c.players, c.players[0])) for c in shown]
-    axes.set_yticks(y, names)
-    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.set_yticks(y, [fill(name, 44, break_on_hyphens=False) for name in names], fontsize=6.5)
+    axes.set_ylim(max(1, len(shown)) - 0.5, -0.5)
+    if not shown:
+        axes.text(0.5, 0.5, "no cycles", ha="center", transform=axes.transAxes)
     for place, cycle in enumerate(shown):
         axes.annotate(
             p_text(cycle.p_adjusted),
@@ -177,8 +184,9 @@ def cycles_figure(found: Sequence[Cycle], most: int = 10) -> Figure:
             fontsize=7,
         )
     half_line(axes, "x")
-    axes.set_xlim(min(0.44, *low, 0.5) - 0.01 if shown else 0.4, 1.0)
-    axes.set_xlabel("score of the winner in the weakest victory of the cycle (95 %)")
+    axes.set_xlim(min([0.45, *low]) - 0.02, 1.02)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
+    axes.set_xlabel("score in the weakest victory (%)")
     return figure
 
 
@@ -206,10 +214,12 @@ def decomposition_figure(parts: Decomposition, sides: tuple[str, str]) -> Figure
     left.set_xlabel(f"strength ({unit})")
     left.set_title("Transitive part")
     left.legend(loc="best", handletextpad=0.1)
-    values = parts.cyclic_part.to_numpy()
+    rest = parts.cyclic_part
+    rest = rest.iloc[leaf_order(rest.to_numpy()), leaf_order(rest.to_numpy().T)]
+    values = rest.to_numpy()
     limit = float(np.abs(values).max()) or 1.0
     image = heat_map(right, values, (-limit, limit), "PuOr_r")
-    name_axes(right, list(parts.cyclic_part.index), list(parts.cyclic_part.columns))
+    name_axes(right, list(rest.index), list(rest.columns))
     right.set(ylabel=sides[0], xlabel=sides[1])
     bar = figure.colorbar(image, ax=right, aspect=25, pad=0.02)
     bar.set_label(f"{sides[0]}'s advantage beyond strength ({unit})")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -95,3 +98,45 @@ def _row(
         outcome0=0.0,
         outcome1=0.0,
     )
+
+
+def write_run(folder: Path, rounds: int = 6, adversaries: int = 1, base: float = 1.5) -> Path:
+    """A run directory of growing bursts: adversaries, then the victim, round by round."""
+    folder.mkdir(parents=True)
+    names = [f"adversary-{number}" for number in range(adversaries)]
+    versions = dict.fromkeys(["victim", "normal", *names], 0)
+    metrics: list[dict[str, Any]] = []
+    events: list[dict[str, Any]] = [{"event": "start", "iteration": 0, "time": 0.0}]
+    iteration = steps = 0
+    for burst in range(2 * rounds):
+        role = ("adversary", "victim")[burst % 2]
+        length = int(base ** (burst // 2) + 0.5)
+        about = {"burst": burst, "role": role, "length": length, "unit": "iterations"}
+        now = {name: {"version": version, "hash": "0"} for name, version in versions.items()}
+        start = {"event": "burst_start", "iteration": iteration + 1, **about, "steps": steps}
+        events.append({**start, "policies": now})
+        for step in range(length):
+            share = 0.2 + 0.6 * (step + 1) / length
+            iteration += 1
+            trained = names if role == "adversary" else ["victim"]
+            steps += 16_384 * len(trained)
+            for number, name in enumerate(trained):
+                versions[name] += 1
+                wins = int(50 * share) - 2 * number
+                opponents = ["victim"] if role == "adversary" else [*names, "normal"]
+                metrics.append(
+                    {
+                        "iteration": iteration,
+                        **{"burst": burst, "role": role, "steps": steps, "policy": name},
+                        "version": versions[name],
+                        "against": {
+                            opponent: {"episodes": 50, "wins": wins, "ties": 0}
+                            for opponent in opponents
+                        },
+                        "reward": 20 * share - 10,
+                        "ppo": {"value_loss": 2.0 / (step + 1)},
+                    }
+                )
+    for file, rows in (("metrics.jsonl", metrics), ("events.jsonl", events)):
+        (folder / file).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder

@@ -33,5 +33,9 @@ def test_neighbours_in_the_order_are_similar() -> None:
     np.testing.assert_allclose(vectors[leaf_order(vectors), 0], np.linspace(1, 0, 9))
 
 
+def test_a_table_that_looks_like_a_matrix_of_distances_is_ordered_too() -> None:
+    assert sorted(leaf_order(np.array([[0.0, 0.3], [0.3, 0.0]]))) == [0, 1]
+
+
 def test_one_row_has_one_order() -> None:
     assert leaf_order(np.array([[0.2, 0.3]])) == [0]

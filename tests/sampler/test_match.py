@@ -178,7 +178,8 @@ def test_zoo_blocker_wins_about_half(
 def test_zoo_runner_passes_whoever_does_not_block(
     shared: Path, physics: Physics, blocker: str
 ) -> None:
-    assert zoo_match(shared, physics, 100, blocker=blocker).wins["runner"] >= 97
+    """Of 600 episodes it lost 2 to 3 % to a blocker without torque, 4 to 5 % to a random one."""
+    assert zoo_match(shared, physics, 200, blocker=blocker).win_rate["runner"].value >= 0.91
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:

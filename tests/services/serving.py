@@ -86,10 +86,12 @@ async def served(
         serving.result()
     address = f"127.0.0.1:{on_port.result()}"
     async with grpc.aio.insecure_channel(address) as channel:
-        yield Served(run, stop, serving, channel, address)
-        if not serving.done():
-            stop.set()
-            await serving
+        try:
+            yield Served(run, stop, serving, channel, address)
+        finally:
+            if not serving.done():
+                stop.set()
+                await serving
 
 
 Play = Callable[[RolloutTask], list[EpisodeRecord]]
@@ -102,10 +104,12 @@ class Worker:
         self.name = name
         self.incarnation = 0
         self._call = rpc.RolloutsStub(served.channel).Stream()
+        self._sending = asyncio.Lock()
 
     async def send(self, **kind: Any) -> None:
         """Sends a WorkerMessage of one kind."""
-        await self._call.write(pb.WorkerMessage(**kind))
+        async with self._sending:
+            await self._call.write(pb.WorkerMessage(**kind))
 
     async def receive(self) -> pb.LearnerMessage | None:
         """The next message; None at the end. Raises grpc.aio.AioRpcError if the learner refuses."""
@@ -150,6 +154,21 @@ class Worker:
             elif message.HasField("finished"):
                 return message.finished.reason
         return "the stream ended"
+
+    async def beat(self, seconds: float) -> None:
+        """Sends heartbeats until it is cancelled."""
+        while True:
+            await self.send(heartbeat=pb.WorkerHeartbeat())
+            await asyncio.sleep(seconds)
+
+    async def refusal(self) -> grpc.aio.AioRpcError:
+        """Reads to the end of the stream; the error with which the learner ends it."""
+        try:
+            while await self.receive() is not None:
+                pass
+        except grpc.aio.AioRpcError as error:
+            return error
+        raise AssertionError("the stream ended without an error")
 
     def cancel(self) -> None:
         """Breaks the stream as a worker does that is killed."""

@@ -1,0 +1,134 @@
+"""The report of a sweep: win rates by setting, as a table, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from rich.table import Table
+
+from common.statistics import Interval
+from learner.seed_statistics import Count, mean_over_seeds
+from learner.sweep_space import Setting
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run of a setting came to, in match-ups of its last policies on new seeds.
+
+    Attributes:
+        victim: wins of the victim against the run's adversaries, or of the only side.
+        adversary: wins of the adversaries against the victim; None in a game with one side.
+        normal: wins of the victim against the normal opponent; None if the run has none.
+    """
+
+    victim: Count
+    adversary: Count | None
+    normal: Count | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a setting came to.
+
+    Attributes:
+        number: of the setting.
+        setting: values of the keys varied, as YAML.
+        outcomes: one a seed; none if it failed.
+        error: why it failed, else "".
+    """
+
+    number: int
+    setting: Setting
+    outcomes: tuple[Outcome, ...]
+    error: str = ""
+
+    def rates(self) -> dict[str, Interval | None]:
+        """Mean win rate over the seeds with its interval, by what is measured."""
+        return {
+            "victim": _mean([outcome.victim for outcome in self.outcomes]),
+            "adversary": _mean([outcome.adversary for outcome in self.outcomes]),
+            "victim_against_normal": _mean([outcome.normal for outcome in self.outcomes]),
+        }
+
+
+def _mean(counts: Sequence[Count | None]) -> Interval | None:
+    known = [count for count in counts if count is not None]
+    return mean_over_seeds(known) if known else None
+
+
+def ranked(rows: Sequence[Row], measured: str) -> list[Row]:
+    """Best first by the win rate of `measured`, failed ones last."""
+
+    def rate(row: Row) -> float:
+        interval = row.rates()[measured]
+        return interval.value if interval else -1.0
+
+    return sorted(rows, key=rate, reverse=True)
+
+
+def to_csv(rows: Sequence[Row], keys: Sequence[str]) -> str:
+    """A row a setting."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    measures = ("victim", "adversary", "victim_against_normal")
+    columns = [f"{name}{part}" for name in measures for part in ("_win_rate", "_low", "_high")]
+    writer.writerow(["trial", *keys, "seeds", *columns, "error"])
+    for row in rows:
+        numbers: list[float | str] = []
+        for rate in row.rates().values():
+            numbers += [rate.value, rate.low, rate.high] if rate else ["", "", ""]
+        values = [row.setting[key] for key in keys]
+        writer.writerow([row.number, *values, len(row.outcomes), *numbers, row.error])
+    return text.getvalue()
+
+
+def to_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The same as JSON-able objects, with the values of the keys as they are."""
+    return [
+        {
+            "trial": row.number,
+            "setting": {key: yaml.safe_load(text) for key, text in row.setting.items()},
+            "seeds": len(row.outcomes),
+            "win_rate": {name: rate and rate.to_json() for name, rate in row.rates().items()},
+            "error": row.error or None,
+        }
+        for row in rows
+    ]
+
+
+def to_table(rows: Sequence[Row], keys: Sequence[str], title: str) -> Table:
+    """For the screen; columns that nothing fills are left out."""
+    table = Table(title=title, caption="win rates on new seeds, mean over seeds (95 % interval)")
+    table.add_column("trial", justify="right")
+    for key in keys:
+        table.add_column(key, justify="right", overflow="fold")
+    headings = {
+        "victim": "victim wins",
+        "adversary": "adversary wins",
+        "victim_against_normal": "victim wins against normal",
+    }
+    shown = [name for name in headings if any(row.rates()[name] for row in rows)]
+    for name in shown:
+        table.add_column(headings[name], justify="right")
+    for row in rows:
+        rates = row.rates()
+        cells = [_rate(rates[name]) for name in shown]
+        if row.error and cells:
+            cells[0] = "failed"
+        table.add_row(str(row.number), *(_value(row.setting[key]) for key in keys), *cells)
+    return table
+
+
+def _value(text: str) -> str:
+    value = json.loads(text)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _rate(rate: Interval | None) -> str:
+    return f"{rate.value:.1%} ({rate.low:.0%} to {rate.high:.0%})" if rate else ""

@@ -1,0 +1,91 @@
+"""`sparring learner`: how it ends, seen from the command."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.errors import UserError
+from common.runs import RunDirectory
+from learner import service
+from learner.batches import TaskFailedError
+from learner.commands import learner
+from learner.ppo import DivergedError
+from learner.run import TrainingRun
+
+PRESET = "pbt2-scratch"
+LISTEN = "127.0.0.1:0"
+
+
+def serve_as(monkeypatch: pytest.MonkeyPatch, ending: Any) -> None:
+    """Puts a function of the stop event in the place of a served run."""
+
+    async def serve(
+        run: TrainingRun, address: str, stop: asyncio.Event, on_port: asyncio.Future[int]
+    ) -> Any:
+        on_port.set_result(1234)
+        return await ending(stop)
+
+    monkeypatch.setattr(service, "serve", serve)
+
+
+@pytest.mark.parametrize("error", [DivergedError("NaN in value/0"), TaskFailedError("no game")])
+def test_what_ends_a_run_early_is_one_line_that_says_what_is_kept(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(stop: asyncio.Event) -> None:
+        raise error
+
+    serve_as(monkeypatch, fail)
+    expected = rf"the run ended early: {error}\. Its state up to iteration 0 is kept in .*mine"
+    with pytest.raises(UserError, match=expected):
+        learner(PRESET, run=tmp_path / "mine", listen=LISTEN)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_the_run_and_is_no_error(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def until_stopped(stop: asyncio.Event) -> bool:
+        os.kill(os.getpid(), number)
+        await asyncio.wait_for(stop.wait(), 10)
+        return False
+
+    serve_as(monkeypatch, until_stopped)
+    assert learner(PRESET, run=tmp_path / "mine", listen=LISTEN) == 0
+
+
+def test_the_port_is_written_for_those_who_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def over(stop: asyncio.Event) -> bool:
+        await asyncio.sleep(0)
+        return True
+
+    serve_as(monkeypatch, over)
+    assert learner(PRESET, run=tmp_path / "mine", listen=LISTEN, port_file=tmp_path / "port") == 0
+    assert (tmp_path / "port").read_text() == "1234"
+
+
+def test_a_run_that_another_learner_works_on_is_left_alone(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "mine")
+    run.create()
+    with run.locked(), pytest.raises(UserError, match="another learner works on the run"):
+        learner(PRESET, run=run.path, listen=LISTEN)
+    assert not run.config.exists()
+
+
+def test_a_damaged_run_is_a_users_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def over(stop: asyncio.Event) -> bool:
+        return True
+
+    serve_as(monkeypatch, over)
+    learner(PRESET, run=tmp_path / "mine", listen=LISTEN)
+    (tmp_path / "mine" / "state" / "00000001.safetensors").write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"none of the 1 states in .* can be read"):
+        learner(run=tmp_path / "mine", resume=True, listen=LISTEN)
