@@ -82,7 +82,7 @@ endef
 
 $(SETUP): pyproject.toml constraints.txt
 	$(venv)
-	$(BIN)/pip install -q -c constraints.txt -e '.[dev,analysis,video]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev,analysis,search,video]'
 	@touch $@
 
 $(PROTO_SETUP): Makefile

@@ -1,7 +1,8 @@
 """Collects the answers to rollout tasks: hands tasks out, checks every chunk, drops duplicates.
 
 A task is open until one answer to it is whole. Each handing-out has a lease of its own; a lost
-worker or a deadline ends the lease and puts the task back. Whichever lease completes first counts.
+worker, or a deadline since the last chunk, ends the lease and puts the task back. What still comes
+for a lease that has ended is dropped.
 Nothing that fails a check is kept.
 """
 
@@ -182,6 +183,8 @@ class Ledger:
             self._put_back(chunk.lease, "tasks put back: answer rejected")
             return Outcome(pb.REJECTED, str(error))
         if not whole:
+            # A worker that goes on answering is slow, not lost.
+            self._leases[chunk.lease].deadline = self._clock() + self._lease_seconds
             return Outcome(None)
         lease = self._leases.pop(chunk.lease)
         self._complete(lease)

@@ -176,9 +176,12 @@ class Trainer:
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 self._update(batch)
-            if odd := [n for n, array in self.state().items() if not np.isfinite(array).all()]:
-                raise DivergedError(f"NaN or infinity in {', '.join(odd[:3])} after the update")
-        except (DivergedError, ValueError) as error:  # ValueError: torch refuses NaN means, logits
+            metrics = metrics_of(self._ppo)
+            found = {name: np.asarray(number) for name, number in metrics.as_dict().items()}
+            found |= self.state()
+            if odd := [name for name, numbers in found.items() if not np.isfinite(numbers).all()]:
+                raise DivergedError(f"NaN or infinity after the update in {', '.join(odd[:3])}")
+        except (DivergedError, ValueError) as error:  # ValueError: a Policy with such weights
             self.load_state(before)
             raise DivergedError(
                 f"policy {self.name} is kept as it was before a batch of {len(batch)} steps: "
@@ -186,7 +189,7 @@ class Trainer:
             ) from error
         finally:
             self._buffer.release()
-        return metrics_of(self._ppo)
+        return metrics
 
     def _check_fits(self, batch: TrainingBatch) -> None:
         expected = (self._spec.observation_size, self._spec.action_size)

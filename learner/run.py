@@ -59,6 +59,10 @@ class Update:
     row: dict[str, Any]
 
 
+class ClosingError(Exception):
+    """The run is about to end in this process; a worker should try again later."""
+
+
 class TrainingRun:
     """The state of a run in this process, and the loop that moves it.
 
@@ -94,6 +98,7 @@ class TrainingRun:
         self._kept: dict[str, list[int]] = {}
         self._described: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._describing = asyncio.Lock()
+        self._closing = False
         self._records: RunRecords | None = None
         self._state = checkpoint.load_newest(directory) if resume else None
         self._torch = ThreadPoolExecutor(
@@ -103,9 +108,11 @@ class TrainingRun:
     async def join(self, description: GameDescription) -> None:
         """Checks a worker's game against the run's; the first worker of a new run sets it.
 
-        Raises RefusedError.
+        Raises RefusedError, or ClosingError while the run ends.
         """
         async with self._describing:
+            if self._closing:
+                raise ClosingError("the learner is stopping")
             if self.game is None:
                 await self._begin(description)
         assert self.game is not None
@@ -158,6 +165,8 @@ class TrainingRun:
 
     async def close(self) -> None:
         """Waits for a save or an update that is under way, then closes the records."""
+        async with self._describing:
+            self._closing = True
         await asyncio.to_thread(self._torch.shutdown, wait=True, cancel_futures=True)
         if self._records is not None:
             self._records.close()

@@ -21,7 +21,7 @@ from common.schedule import burst_count
 from common.wire import CHUNK_BYTES, MESSAGE_SIZE_OPTIONS, PROTOCOL_VERSION
 from learner.coordinator import share_done
 from learner.dispatch import Connection
-from learner.run import RefusedError, TrainingRun
+from learner.run import ClosingError, RefusedError, TrainingRun
 
 HANDSHAKE_SECONDS = 120.0
 """A worker makes its game between Welcome and Joined."""
@@ -101,6 +101,8 @@ class RolloutsService(rpc.RolloutsServicer):
         joined = (await self._next(messages, context, "joined")).joined
         try:
             await self._run.join(GameDescription.from_json(joined.description))
+        except ClosingError as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
         except (RefusedError, ValueError) as error:
             log.warning("worker %s from %s refused: %s", hello.worker, hello.host, error)
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))

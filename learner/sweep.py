@@ -1,22 +1,13 @@
-"""`sparring sweep`: a preset at many settings, and what each came to.
-
-OUT/
-  sweep.yaml        what is varied; the same when a sweep goes on
-  journal.log       the settings, kept by Optuna
-  trial-NNN/seed-S/ a run directory each
-  matches/          what each match-up came to
-  sweep.json, sweep.csv   the report
-  commands.log      what the commands said that it was made of
-"""
+"""`sparring sweep`: a preset at many settings, and what each came to."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import yaml
 from cyclopts import Parameter
@@ -26,15 +17,12 @@ from rich.console import Console
 from common import config as configuration
 from common.config import Config
 from common.errors import UserError
-from common.game import GameDescription, Physics
-from common.runs import RunDirectory, numbered
-from learner.attack_results import VICTIM, is_finished, newest_policy
-from learner.child import INTERRUPTED, Commands, commands_in
-from learner.coordinator import NORMAL, roles_trained
-from learner.evaluation import NEW_SEEDS, Referee, describe, write_text
-from learner.seed_statistics import Count
-from learner.sweep_report import Outcome, Row, ranked, to_csv, to_json, to_table
-from learner.sweep_space import Range, Setting, Study, Values, parse_over
+from common.game import Physics
+from learner.child import INTERRUPTED, commands_in
+from learner.evaluation import NEW_SEEDS, write_text
+from learner.sweep_report import Row, to_csv, to_json, to_table
+from learner.sweep_space import Range, Study, Values, parse_over
+from learner.sweep_work import Sweep
 
 FORMAT = "sparring-sweep-1"
 
@@ -116,28 +104,40 @@ def sweep(
     dimensions = _dimensions(scope)
     base = _checked(preset, scope, dimensions)
     out = place.out or _default_directory(preset, dimensions, scope.random)
-    console = Console()
     try:
         with commands_in(out) as commands:
             _check(out, base, scope)
-            random = None if scope.random is None else scope.random
-            study = Study(out / "journal.log", dimensions, random, base.seed)
-            rows = _Sweep(preset, base, scope, judging, place, out, commands).run(study)
+            study = Study(out / "journal.log", dimensions, scope.random, base.seed)
+            work = Sweep(
+                preset=preset,
+                overrides=scope.set_,
+                base=base,
+                episodes=judging.episodes,
+                physics=judging.physics,
+                options=place.options(),
+                out=out,
+                commands=commands,
+            )
+            rows = work.run(study, scope.seeds)
     except KeyboardInterrupt:
         Console(stderr=True).print("interrupted: the same command goes on from here")
         return INTERRUPTED
-    keys = [over.key for over in dimensions]
+    _report(rows, preset, [over.key for over in dimensions], out, place.as_json)
+    return 0
+
+
+def _report(rows: list[Row], preset: str, keys: list[str], out: Path, as_json: bool) -> None:
     write_text(out / "sweep.csv", to_csv(rows, keys))
     write_text(out / "sweep.json", json.dumps(to_json(rows), indent=2) + "\n")
-    if place.as_json:
+    if as_json:
         print(json.dumps(to_json(rows), indent=2))
-        return 0
-    console.print(to_table(rows, keys, f"{preset}, {scope.seeds} seeds a setting"))
+        return
+    console = Console()
+    console.print(to_table(rows, keys, f"sweep of {preset}"))
     for row in rows:
         if row.error:
             console.print(f"trial {row.number} failed: {row.error}", soft_wrap=True)
     console.print(f"written to {out}/sweep.csv, sweep.json", soft_wrap=True)
-    return 0
 
 
 def _dimensions(scope: Scope) -> list[Values | Range]:
@@ -196,107 +196,3 @@ def _check(out: Path, base: Config, scope: Scope) -> None:
     different += configuration.differences(configuration.from_yaml(config), base)
     if different:
         raise UserError(f"{out} holds another sweep: {'; '.join(different)}. Choose another --out")
-
-
-class _Sweep:
-    def __init__(
-        self,
-        preset: str,
-        base: Config,
-        scope: Scope,
-        judging: Judging,
-        place: Place,
-        out: Path,
-        commands: Commands,
-    ) -> None:
-        self._preset, self._base, self._scope, self._judging = preset, base, scope, judging
-        self._options, self._out, self._commands = place.options(), out, commands
-        self._console = Console(stderr=True)
-
-    def run(self, study: Study) -> list[Row]:
-        """Does what is missing; gives a row a setting, best first."""
-        measured = "adversary" if roles_trained(self._base) == {"adversary"} else "victim"
-        rows: list[Row] = []
-        for number, setting in study.settings():
-            row = self._row(number, setting)
-            rows.append(row)
-            if rate := row.rates()[measured]:
-                study.tell(number, rate.value)
-        return ranked(rows, measured)
-
-    def _row(self, number: int, setting: Setting) -> Row:
-        outcomes = []
-        for k in range(self._scope.seeds):
-            seed = self._base.seed + k
-            run = RunDirectory(self._out / f"trial-{number:03d}" / f"seed-{seed}")
-            try:
-                self._train(run, setting, seed)
-            except UserError as error:
-                # A setting that diverges is a result; one that does not begin is a mistake.
-                if not numbered(run.states):
-                    raise
-                return Row(number, setting, (), str(error))
-            outcomes.append(self._outcome(run, f"{number:03d}-{seed}", NEW_SEEDS + seed))
-        return Row(number, setting, tuple(outcomes))
-
-    def _train(self, run: RunDirectory, setting: Setting, seed: int) -> None:
-        if is_finished(run):
-            return
-        listed = ", ".join(f"{key} {text}" for key, text in setting.items())
-        self._console.print(f"{listed}, seed {seed}: {run.path}", soft_wrap=True)
-        if numbered(run.states):
-            self._commands.show("train", "--resume", "--run", str(run.path), *self._options)
-        else:
-            chosen = [f"{key}={text}" for key, text in setting.items()]
-            overrides = [f"--set={text}" for text in (*self._scope.set_, *chosen, f"seed={seed}")]
-            self._commands.show(
-                *("train", self._preset, "--run", str(run.path)), *overrides, *self._options
-            )
-        if not is_finished(run):
-            raise KeyboardInterrupt
-
-    def _outcome(self, run: RunDirectory, name: str, seed: int) -> Outcome:
-        config = configuration.from_yaml(run.config)
-        physics = self._judging.physics or config.game.physics
-        game = self._game(config.game.name, physics)
-        referee = Referee(
-            self._commands,
-            self._out / "matches",
-            *(game.name, physics, self._judging.episodes),
-            self._options,
-        )
-        side = config.victim.side
-        players = {side: str(newest_policy(run, VICTIM))}
-        if len(game.sides) == 1:
-            return Outcome(_count(referee.judge(name, players, seed), side), None, None)
-        other = game.sides[1 - game.side_index(side)].name
-
-        def against(opponent: str) -> dict[str, Any]:
-            policies = {**players, other: str(newest_policy(run, opponent))}
-            return referee.judge(f"{name}-{opponent}", policies, seed)
-
-        matches = [against(adversary) for adversary in last_adversaries(run, config)]
-        return Outcome(
-            victim=_total(_count(match, side) for match in matches),
-            adversary=_total(_count(match, other) for match in matches),
-            normal=_count(against(NORMAL), side) if config.normal else None,
-        )
-
-    def _game(self, name: str, physics: str) -> GameDescription:
-        return describe(self._commands, name, physics)
-
-
-def last_adversaries(run: RunDirectory, config: Config) -> list[str]:
-    """Names of the adversaries that a run ended with, in their order."""
-    names = [path.name for path in run.policies.iterdir() if path.name.startswith("adversary-")]
-    names.sort(key=lambda name: int(name.rpartition("-")[2]))
-    return names[-config.adversary.count :]
-
-
-def _count(match: Mapping[str, Any], side: str) -> Count:
-    return Count(int(match["wins"][side]), int(match["episodes"]))
-
-
-def _total(counts: Any) -> Count:
-    listed = list(counts)
-    return Count(sum(c.wins for c in listed), sum(c.episodes for c in listed))

@@ -17,7 +17,8 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -124,7 +125,7 @@ class RolloutWorker:
             except grpc.FutureTimeoutError:
                 raise _BrokenError("it does not answer") from None
             stub = rpc.RolloutsStub(channel)
-            session = _Session(stub, self._name)
+            session = _Session(stub, self._name, lambda: self._steps)
             self._session = session
             if self._stop.is_set():
                 return
@@ -132,7 +133,7 @@ class RolloutWorker:
                 welcome = session.handshake()
                 self._join(session, welcome)
                 while True:
-                    self._answer(stub, session, welcome, session.next_task(self._steps))
+                    self._answer(stub, session, welcome, session.next_task())
             finally:
                 self._session = None
                 session.close()
@@ -143,6 +144,7 @@ class RolloutWorker:
         except ValueError as error:
             raise RefusedError(f"the learner's run cannot be played here: {error}") from error
         session.send(pb.WorkerMessage(joined=pb.Joined(description=description.to_json())))
+        session.start_heartbeat()
         session.send(pb.WorkerMessage(ready=pb.Ready(tasks=TASKS_AHEAD)))
 
     def _answer(
@@ -170,8 +172,6 @@ class RolloutWorker:
             arena = self._arena = Arena(task.game, task.physics, task.lanes)
         for record in arena.play(task, policies):
             self._steps += record.summary.length
-            if self._session is not None:
-                self._session.beat(self._steps)
             yield record
 
     def _policy(self, stub: rpc.RolloutsStub, content_hash: str) -> Policy:
@@ -193,15 +193,22 @@ class RolloutWorker:
 
 
 class _Session:
-    """One bidirectional stream: a bounded outbox, and a thread that takes what comes in."""
+    """One bidirectional stream: a bounded outbox, a thread that takes what comes in, one that beats.
 
-    def __init__(self, stub: rpc.RolloutsStub, name: str) -> None:
+    Args:
+        stub: of the learner's service.
+        name: of the worker.
+        steps: tells how many steps the worker has played; called from another thread.
+    """
+
+    def __init__(self, stub: rpc.RolloutsStub, name: str, steps: Callable[[], int]) -> None:
         self._name = name
+        self._steps = steps
         self._outbox: queue.Queue[pb.WorkerMessage | None] = queue.Queue(OUTBOX_MESSAGES)
-        self._tasks: queue.Queue[pb.Task | Exception] = queue.Queue()
+        self._tasks: queue.Queue[pb.Task | None] = queue.Queue()
+        self._ended: Exception = _BrokenError("the stream is closed")
         self._closed = threading.Event()
         self._heartbeat_seconds = 5.0
-        self._last_beat = 0.0
         self._last_heard = time.monotonic()
         self._call = stub.Stream(self._outgoing())
 
@@ -242,34 +249,24 @@ class _Session:
         """Queues a message; waits while the learner takes none. Raises _BrokenError."""
         while True:
             if self._closed.is_set():
-                raise self._why_closed()
+                raise self._ended
             try:
                 self._outbox.put(message, timeout=1.0)
                 return
             except queue.Full:
                 self._check_silence()
 
-    def next_task(self, steps: int) -> pb.Task:
-        """Waits for a task, with heartbeats. Raises FinishedError, RefusedError, _BrokenError."""
+    def next_task(self) -> pb.Task:
+        """Waits for a task. Raises FinishedError, RefusedError, _BrokenError."""
         while True:
-            self.beat(steps)
             try:
-                received = self._tasks.get(timeout=min(1.0, self._heartbeat_seconds))
+                received = self._tasks.get(timeout=1.0)
             except queue.Empty:
                 self._check_silence()
                 continue
-            if isinstance(received, Exception):
-                raise received
+            if received is None:
+                raise self._ended
             return received
-
-    def beat(self, steps: int) -> None:
-        """Tells the learner that this worker lives, every few seconds."""
-        now = time.monotonic()
-        if now - self._last_beat < self._heartbeat_seconds:
-            return
-        self._last_beat = now
-        beat = pb.WorkerHeartbeat(steps=steps, resident_bytes=resident_bytes())
-        self.send(pb.WorkerMessage(heartbeat=beat))
 
     def close(self) -> None:
         """Ends the stream."""
@@ -280,15 +277,6 @@ class _Session:
         if time.monotonic() - self._last_heard > SILENCE_FACTOR * self._heartbeat_seconds:
             raise _BrokenError("the learner has been silent too long")
 
-    def _why_closed(self) -> Exception:
-        try:
-            while True:
-                received = self._tasks.get_nowait()
-                if isinstance(received, Exception):
-                    return received
-        except queue.Empty:
-            return _BrokenError("the stream is closed")
-
     def _outgoing(self) -> Iterator[pb.WorkerMessage]:
         while not self._closed.is_set():
             try:
@@ -298,8 +286,20 @@ class _Session:
             if message is not None:
                 yield message
 
+    def start_heartbeat(self) -> None:
+        """Beats from now on, until the stream ends."""
+        threading.Thread(target=self._beating, daemon=True, name="heartbeat").start()
+
+    def _beating(self) -> None:
+        """Tells the learner that this process lives, also in the middle of a long episode."""
+        with suppress(_BrokenError, RefusedError, FinishedError):
+            while True:
+                beat = pb.WorkerHeartbeat(steps=self._steps(), resident_bytes=resident_bytes())
+                self.send(pb.WorkerMessage(heartbeat=beat))
+                if self._closed.wait(self._heartbeat_seconds):
+                    return
+
     def _incoming(self) -> None:
-        ended: Exception = _BrokenError("the stream ended")
         try:
             for message in self._call:
                 self._last_heard = time.monotonic()
@@ -307,7 +307,7 @@ class _Session:
                 if kind == "task":
                     self._tasks.put(message.task)
                 elif kind == "finished":
-                    ended = FinishedError(message.finished.reason)
+                    self._ended = FinishedError(message.finished.reason)
                     break
                 elif kind == "ack" and message.ack.verdict == pb.REJECTED:
                     log.error(
@@ -317,9 +317,9 @@ class _Session:
                         message.ack.reason,
                     )
         except grpc.RpcError as error:
-            ended = _refusal(error)
-        self._tasks.put(ended)
+            self._ended = _refusal(error)
         self._closed.set()
+        self._tasks.put(None)
 
 
 def _refusal(error: grpc.RpcError) -> Exception:

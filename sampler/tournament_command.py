@@ -52,11 +52,11 @@ class Computing:
     """Where to play.
 
     Attributes:
-        workers: Processes that play, one CPU each. Default: one for every core of this machine.
+        workers: Processes that play, one CPU each. 0: one for every core of this machine.
         ray_address: HOST:PORT of a Ray cluster, or auto. Default: a Ray of its own.
     """
 
-    workers: Annotated[int, Parameter(validator=Number(gte=1, lte=100_000))] = 0
+    workers: Annotated[int, Parameter(validator=Number(gte=0, lte=100_000))] = 0
     ray_address: str | None = None
 
 

@@ -124,20 +124,18 @@ def gather_videos(tournament: Tournament, folder: Path | None, out: Path) -> dic
         UserError: one cannot be copied.
     """
     here = out / "videos"
+    places = [folder, folder / "videos", here] if folder else [here]
+    there = {file.name: file for place in places for file in place.glob("*.mp4")}
+    pairs = zip(tournament.table["policy0"], tournament.table["policy1"], strict=True)
     found: dict[str, str] = {}
-    for policy0, policy1 in zip(
-        tournament.table["policy0"], tournament.table["policy1"], strict=True
-    ):
-        name = video_name(policy0, policy1)
-        elsewhere = [place / name for place in (folder, folder / "videos")] if folder else []
-        source = next((path for path in (here / name, *elsewhere) if path.is_file()), None)
-        if source is None:
+    for name in (video_name(*pair) for pair in pairs):
+        if name not in there:
             continue
         try:
-            if source.parent != here:
+            if there[name].parent != here:
                 here.mkdir(parents=True, exist_ok=True)
-                shutil.copy(source, here / name)
+                shutil.copy(there[name], here)
         except OSError as error:
-            raise UserError(f"cannot copy {source} to {here}: {error.strerror}") from error
+            raise UserError(f"cannot copy {there[name]} to {here}: {error.strerror}") from error
         found[name] = f"videos/{name}"
     return found

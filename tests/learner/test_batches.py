@@ -368,6 +368,23 @@ def test_the_deadline_puts_a_task_back_exactly_once() -> None:
     }
 
 
+def test_a_worker_that_goes_on_answering_keeps_its_lease() -> None:
+    clock = Clock()
+    ledger = new_ledger(clock)
+    ledger.add([rollout_task()])
+    task, lease = handed(ledger)
+    whole = answer(task, lease, INCARNATION)[-1]
+    parts = [pb.Chunk.FromString(whole.SerializeToString()) for _ in whole.segments]
+    for number, part in enumerate(parts):
+        del part.segments[:]
+        part.segments.append(whole.segments[number])
+        part.last = number == len(parts) - 1
+        clock.now += LEASE_SECONDS
+        assert ledger.expire() == 0
+        outcome = ledger.receive(part)
+    assert outcome.verdict == pb.ACCEPTED
+
+
 def test_a_lost_workers_tasks_are_put_back_exactly_once() -> None:
     clock = Clock()
     ledger = new_ledger(clock)

@@ -41,7 +41,8 @@ def test_outputs_and_arrays_are_equal(
     np.testing.assert_allclose(theirs, modes, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(values[:, 0], _values(policy, observations), rtol=1e-5, atol=1e-5)
     if isinstance(action, Box):
-        std = distribution.distribution.stddev[0].detach().numpy()
+        assert isinstance(distribution.distribution, torch.distributions.Normal)
+        std = distribution.distribution.stddev[0].numpy()
         np.testing.assert_allclose(std, np.exp(policy.arrays["log_std"]), rtol=1e-6)
     exported = export_parameters(spec, network)
     assert set(exported) | {"filter/mean", "filter/std"} == set(policy.arrays)

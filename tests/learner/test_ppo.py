@@ -271,7 +271,7 @@ def test_an_update_that_overflows_is_undone() -> None:
     trainer = fresh(PLAIN)
     before = trainer.state()
     data = batch(side())
-    with pytest.raises(DivergedError, match=r"after the update|holds NaN"):
+    with pytest.raises(DivergedError, match="NaN or infinity after the update in value_loss"):
         trainer.train(replace(data, rewards=data.rewards * np.float32(1e30)), iteration_seed=0)
     assert equal(trainer.state(), before)
 
