@@ -7,14 +7,20 @@ import os
 import sys
 import threading
 import time
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
 from common.errors import UserError
+from common.game import Physics
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
+
+# One or more values after one option, which may also be repeated.
+Names = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())]
 
 app = App(
     name="sparring",
@@ -32,6 +38,67 @@ app.command("sampler.search_command:search", name="search")
 app.command("sampler.search_command:describe_game", name="describe", show=False)
 app.command("sampler.video_command:video", name="video")
 app.command("sampler.video_command:watch", name="watch")
+app.command("analysis.commands:report", name="report")
+app.command("analysis.commands:analyse", name="analyse")
+
+
+@dataclass(frozen=True)
+class Played:
+    """How the episodes of `sparring density` are played; also its options.
+
+    Attributes:
+        game: Name of the game. Default: the one that the victim was made for.
+        side: The victim's side. Default: the one that it was made for.
+        physics: The simulation as published, or one that is about 3.5 times cheaper.
+        episodes: Episodes against each opponent.
+        seed: Decides the starts of the games, the noise of the policies, and the analysis.
+        zoo: Clone of openai/multiagent-competition, for policies that start with `zoo:`.
+    """
+
+    game: str | None = None
+    side: str | None = None
+    physics: Physics = "fast"
+    episodes: int = 100
+    seed: int = 0
+    zoo: Path | None = None
+
+
+@app.command
+def density(
+    *,
+    victim: str,
+    normal: Names,
+    other: Names = (),
+    played: Annotated[Played, Parameter(name="*")] = Played(),
+    out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("density"),
+) -> int:
+    """Tell how usual a victim's activations are against each opponent.
+
+    Fits a density model on its hidden activations against the first normal opponent, and compares
+    the log-likelihoods of episodes against the others.
+
+    Args:
+        victim: The policy whose activations are judged.
+        normal: Normal opponents; half of the episodes against the first fit the model.
+        other: Other opponents: adversaries, random.
+        played: How the episodes are played.
+        out: Directory of the tables, figures and recorded observations.
+    """
+    from analysis.commands import extra
+
+    with extra():
+        from analysis.activations import Recording
+        from analysis.commands import judge_activations
+        from analysis.folders import made
+        from sampler.activations import watched
+    made(out)
+    game, zoo = played.game, played.zoo
+    players = watched(
+        victim, [*normal, *other], game=game, side=played.side, physics=played.physics, zoo=zoo
+    )
+    seen = players.play(played.episodes, played.seed)
+    recordings = [Recording(each.opponent, each.observations, each.episodes) for each in seen]
+    return judge_activations(players.victim, recordings, normal[0], out, played.seed)
 
 
 @app.command

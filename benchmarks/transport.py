@@ -114,7 +114,7 @@ async def _serve(pipe: Connection, folder: Path) -> None:
 
 
 def receive(pipe: Connection) -> None:
-    """Takes as many bytes as the pipe says over a new connection, and drops them; again and again."""
+    """Takes as many bytes as the pipe says, over a connection of their own, and drops them."""
     buffer = bytearray(CHUNK_BYTES)
     with socket.create_server(("127.0.0.1", 0)) as server:
         pipe.send(server.getsockname()[1])

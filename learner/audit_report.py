@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import median_low
-from typing import Any
+from typing import Any, Literal
 
 from rich.table import Table
 
@@ -236,7 +236,8 @@ def to_table(report: Report) -> Table:
     """For the screen: the normal opponent, every seed, then mean and worst."""
     table = Table(title=title(report), caption="mean row, steps: median over the seeds")
     for number, heading in enumerate(_headings(report)):
-        table.add_column(heading, justify="right" if number else "left")
+        justify: Literal["left", "right"] = "right" if number else "left"
+        table.add_column(heading, justify=justify, no_wrap="interval" in heading, overflow="fold")
     lines = _lines(report)
     for line in lines:
         table.add_row(*line.cells(), end_section=line in (lines[0], lines[-3]))

@@ -22,7 +22,7 @@ class EpisodeBuffer(RolloutBuffer):
     RolloutBuffer gathers each minibatch in NumPy and then copies it into a tensor. Here the batch
     is tensors already, and every minibatch of observations is gathered into the same memory: PPO
     has finished with one minibatch before it asks for the next. Rows that begin at cache lines make
-    the matrix products of the update some 3 % faster.
+    an update one or two per cent faster.
     """
 
     def fill(

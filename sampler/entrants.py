@@ -136,5 +136,5 @@ def _add_picks(names: Mapping[str, list[str]], pick: RunPicks) -> None:
 def _load(game: str, side: Side, names: Sequence[str], zoo: Path | None) -> dict[str, Policy]:
     """The policies of a side by name, each name once. Raises UserError."""
     if not names:
-        raise UserError(f"no policy for the {side.name}: give --{side.name} POLICY or --run RUN")
+        raise UserError(f"no policy for side {side.name}: give --{side.name} POLICY or --run RUN")
     return {name: resolve(name, game=game, side=side, zoo=zoo) for name in names}

@@ -193,7 +193,7 @@ class RolloutWorker:
 
 
 class _Session:
-    """One bidirectional stream: a bounded outbox, a thread that takes what comes in, one that beats.
+    """One bidirectional stream: a bounded outbox, a thread that listens, one that beats.
 
     Args:
         stub: of the learner's service.

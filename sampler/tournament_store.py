@@ -131,7 +131,7 @@ class TournamentStore:
             "physics": description.physics,
             "seed": seed,
             "sides": [side.name for side in description.sides],
-            "layout": description.layout_hash,
+            "layout": description.layout_hash[:12],
             "episodes_per_chunk": EPISODES_PER_TASK,
         }
         path = self.path / "tournament.json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from analysis.folders import made
 from analysis.report import sections
 from analysis.report.heat_map import gather_videos, heat_map
 from analysis.report.page import FigureFolder, Finding, Page, Section, render
@@ -38,7 +39,7 @@ def build_report(paths: Sequence[Path], out: Path, question: Question | None = N
     sources = read_sources(paths)
     result = _verdict(sources, question)
     summary = summarise(sources.tournament) if sources.tournament else None
-    folder = FigureFolder(_made(out) / "figures")
+    folder = FigureFolder(made(out) / "figures")
     page = Page(
         title=_title(sources),
         subtitle=_subtitle(sources),
@@ -52,14 +53,6 @@ def build_report(paths: Sequence[Path], out: Path, question: Question | None = N
     except OSError as error:
         raise UserError(f"cannot write {index}: {error.strerror}") from error
     return index
-
-
-def _made(out: Path) -> Path:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the directory {out}: {error.strerror}") from error
-    return out
 
 
 def _verdict(sources: Sources, question: Question | None) -> Verdict | None:

@@ -82,7 +82,9 @@ def heat_map(tournament: Tournament, matrix: Payoff, videos: Mapping[str, str]) 
         videos: where each video lies, by its file name.
     """
     table = tournament.table.set_index(["policy0", "policy1"])[list(NUMBERS)].round(4)
-    numbers = {pair: values.tolist() for pair, values in zip(table.index, table.values, strict=True)}
+    numbers = {
+        pair: values.tolist() for pair, values in zip(table.index, table.values, strict=True)
+    }
     colours = mpl.colormaps[COLOURS]
     cells = [
         [

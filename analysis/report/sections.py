@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -119,11 +120,9 @@ def _ordering_table(summary: Summary, side: int) -> TableView:
         (
             str(place),
             str(row["policy"]),
-            f"{100 * row['score']:.1f}",
-            f"{100 * row['weight']:.1f}",
-            f"{100 * row['exploitability']:.1f}",
+            *(f"{100 * row[key]:.1f}" for key in ("score", "weight", "exploitability")),
             str(row["worst_opponent"]),
-            str(row["cluster"]) if row["cluster"] else "",
+            str(row["cluster"] or "none"),
         )
         for place, row in enumerate(summary.ordering(side).to_dict("records"), 1)
     ]
@@ -222,7 +221,7 @@ def forgetting_section(sources: Sources, folder: FigureFolder) -> Section | None
 
 def training_section(run: Run, folder: FigureFolder, several: bool) -> Section:
     """Curves and bursts of a run."""
-    suffix = f"-{run.name}" if several else ""
+    suffix = "-" + re.sub(r"[^\w-]+", "-", run.name) if several else ""
     shown = folder.add(
         f"curves{suffix}",
         figures.curves_figure(run.curves),
@@ -260,7 +259,9 @@ def settings_section(sources: Sources) -> Section:
     for run in sources.runs:
         about = {**_flat(run.info), **_flat(run.settings)}
         tables.append(
-            TableView(f"Settings of run {run.name}", ("key", "value"), list(about.items()))
+            TableView(
+                f"Settings of run {run.name}", ("key", "value"), list(about.items()), folded=True
+            )
         )
         tables.append(_policies_table(f"Policies of run {run.name}", run.policies))
     if sources.tournament is not None:
@@ -314,5 +315,3 @@ def adversary_sides(sources: Sources) -> tuple[int, ...]:
     victims = {run.setting("victim", "side") for run in sources.runs}
     sides = [s for s in (0, 1) if victims and sources.tournament.sides[s] not in victims]
     return tuple(sides) or (0, 1)
-
-

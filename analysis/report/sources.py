@@ -130,7 +130,9 @@ def _read_run(path: Path) -> Run:
     directory = RunDirectory(path)
     curves = load_run(path)
     events = [json.loads(line) for line in _whole_lines(directory.events)]
-    last = next((event["policies"] for event in reversed(events) if "policies" in event), {})
+    last: Mapping[str, Any] = next(
+        (event["policies"] for event in reversed(events) if "policies" in event), {}
+    )
     return Run(
         path=path,
         curves=curves,

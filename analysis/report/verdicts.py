@@ -63,7 +63,9 @@ def derived_question(tournament: Tournament, run: Run) -> Question | None:
 
 def _of_run(tournament: Tournament, side: int, run: Run) -> pd.DataFrame:
     """Policies of a run in the table: name, policy, version."""
-    versions = zip(tournament.table[f"policy{side}"], tournament.table[f"version{side}"])
+    versions = zip(
+        tournament.table[f"policy{side}"], tournament.table[f"version{side}"], strict=True
+    )
     rows = []
     for name, version in dict(versions).items():
         found = run_policy(name, int(version))
@@ -105,7 +107,7 @@ def run_findings(run: Run) -> Iterator[Finding]:
         ["policy", "opponent"], sort=False
     ):
         first, last = _over(played), _over(played.iloc[::-1])
-        if policy == VICTIM or opponent == VICTIM:
+        if VICTIM in (policy, opponent):
             yield Finding(
                 f"{_capital(str(policy))} against {opponent}: {percent(last)} won at the end of "
                 f"its training, {percent(first)} at the start."

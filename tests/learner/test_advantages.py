@@ -32,7 +32,7 @@ def recursion(
     return np.array(advantages)
 
 
-def example(lengths: tuple[int, ...]) -> tuple[Any, ...]:
+def example(lengths: tuple[int, ...]) -> tuple[Any, Any, Any, Any, Any]:
     rng = np.random.default_rng(len(lengths))
     steps, episodes = sum(lengths), len(lengths)
     return (
@@ -49,7 +49,7 @@ def example(lengths: tuple[int, ...]) -> tuple[Any, ...]:
 )
 def test_equals_the_recursion(lengths: tuple[int, ...]) -> None:
     inputs = example(lengths)
-    advantages, returns = advantages_and_returns(*inputs, gamma=GAMMA, lam=LAM)
+    advantages, returns = advantages_and_returns(*inputs, GAMMA, LAM)
     np.testing.assert_allclose(advantages, recursion(*inputs), rtol=1e-6, atol=1e-6)
     assert np.array_equal(returns, advantages + inputs[1])
     assert advantages.dtype == returns.dtype == np.float32
