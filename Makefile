@@ -58,7 +58,7 @@ proto: $(PROTO_SETUP) ## generate common/rpc from proto/ (or into OUT=DIR)
 		--mypy_out=quiet:'$(OUT)' --mypy_grpc_out=quiet:'$(OUT)' \
 		$(PROTOS:proto/%=common/rpc/%)
 
-BENCHMARKS ?= arena learner transport training
+BENCHMARKS ?= $(filter-out __init__ report,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/*.py)))
 .PHONY: bench
 bench: $(SETUP) ## run every benchmark in benchmarks/
 	@set -e; for benchmark in $(BENCHMARKS); do \

@@ -40,7 +40,10 @@ from sampler.arena import Arena
 GAME, PHYSICS = "YouShallNotPassHumans", "fast"
 VICTIM, ADVERSARY = "victim", "adversary-0"
 SIDES = (ADVERSARY, VICTIM)
-ITERATIONS, FIRST_COUNTED = 10, 3
+# Ten iterations each: an attack on the zoo's runner, or both sides from scratch, in turn.
+WITH_ZOO = ["attack", "--set", "schedule.length=10", "--set", "schedule.unit=iterations"]
+FROM_SCRATCH = ["pbt2-scratch", "--set", "schedule.rounds=3"]
+FIRST_COUNTED = 3
 ROUNDS = 3
 
 
@@ -63,10 +66,8 @@ class Training:
 
 
 def train(folder: Path, workers: int, zoo: Path | None, settings: list[str]) -> Training:
-    """Runs the command to the end of `ITERATIONS` iterations."""
-    settings = [f"schedule.length={ITERATIONS}", "schedule.unit=iterations", *settings]
-    settings += [] if zoo else ["victim.policy=fresh"]
-    command = [sys.executable, "-m", "sparring", "train", "attack"]
+    """Runs the command to the end of its schedule."""
+    command = [sys.executable, "-m", "sparring", "train", *(WITH_ZOO if zoo else FROM_SCRATCH)]
     command += ["--run", str(folder), "--workers", str(workers)]
     command += ["--zoo", str(zoo)] if zoo else []
     command += [word for setting in settings for word in ("--set", setting)]

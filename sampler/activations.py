@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -22,6 +23,8 @@ from sampler.games import describe
 from sampler.match import LocalPlayer, match_tasks
 
 VICTIM = "victim"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,15 +58,12 @@ class Watched:
     victim: Policy
     opponents: dict[str, Policy]
 
-    def play(
-        self, episodes: int, seed: int, progress: Callable[[int], None] | None = None
-    ) -> Iterator[Observed]:
+    def play(self, episodes: int, seed: int) -> Iterator[Observed]:
         """Plays the same seeds against every opponent, in this process.
 
         Args:
             episodes: against each opponent.
             seed: decides the starts of the games and the noise of the policies.
-            progress: called with the number of episodes that were played since.
 
         Raises:
             UserError: episodes < 1 or seed < 0.
@@ -74,12 +74,11 @@ class Watched:
             seats = {names[self.side]: self.victim, names[1 - self.side]: opponent}
             policies = {policy.hash: policy for policy in seats.values()}
             seen: list[NDArray[np.float32]] = []
+            log.info("%d episodes against %s", episodes, name)
             for task in match_tasks(self.description, seats, episodes, seed):
                 records = list(arena.play(replace(task, record=self.side), policies))
                 # The last row is what is seen after the last action: nothing is done with it.
                 seen += [r.observations[:-1] for r in sorted(records, key=lambda r: r.index)]
-                if progress:
-                    progress(len(records))
             numbers = np.repeat(np.arange(len(seen)), [len(part) for part in seen])
             yield Observed(name, np.concatenate(seen), numbers)
 

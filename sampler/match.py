@@ -154,8 +154,13 @@ def match_tasks(
 
 
 def episode_seed(seed: int, number: int) -> int:
-    """The 64-bit seed of one episode of a match-up."""
-    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
+    """The 64-bit seed of one episode of a match-up.
+
+    The spawn key keeps it apart from the episodes of a training run of the same seed: without it
+    SeedSequence takes [s, n] and a run's [s, n, 0, 0] for the same.
+    """
+    sequence = np.random.SeedSequence([seed, number], spawn_key=(4,))
+    return int(sequence.generate_state(1, np.uint64)[0])
 
 
 def match_result(

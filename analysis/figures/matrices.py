@@ -102,14 +102,14 @@ def forgetting_figure(past: Forgetting) -> Figure:
     rows = [adversaries.index(name) for name in frame["adversary"]]
     grid[rows, [victims.index(name) for name in frame["victim"]]] = frame["win_rate"]
 
-    height = 2.6 + 0.26 * len(adversaries)
+    height = max(3.9, 2.6 + 0.26 * len(adversaries))
     figure = Figure(figsize=(WIDE, min(8.5, height)))
     heat, lines = figure.subplots(
-        2, 1, sharex=True, height_ratios=[max(1.0, 0.22 * len(adversaries)), 1.3]
+        2, 1, sharex=True, height_ratios=[max(1.5, 0.22 * len(adversaries)), 1.3]
     )
     image = heat_map(heat, grid, (0, 1), "RdBu")
     heat.set_yticks(range(len(adversaries)), short_names(adversaries))
-    heat.set_ylabel("earlier adversaries, oldest first")
+    heat.set_ylabel("earlier adversaries")
     heat.tick_params(labelbottom=False)
     if len(victims) <= 16:
         for (i, j), rate in np.ndenumerate(grid):

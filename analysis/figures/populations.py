@@ -37,6 +37,9 @@ def clusters_figure(clusters: Clusters, plane: PolicyMap) -> Figure:
     left, right = figure.subplots(1, 2, width_ratios=[1.7, 1])
     _draw_map(left, clusters, plane)
     _draw_silhouettes(right, clusters)
+    if clusters.found:
+        handles, names = left.get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=5, handletextpad=0.2)
     return figure
 
 
@@ -61,7 +64,6 @@ def _draw_map(axes: Axes, clusters: Clusters, plane: PolicyMap) -> None:
         names = [short[name] for name in clusters.representatives]
         axes.margins(0.12)
         annotate(axes, chosen.to_numpy(), names, points.to_numpy())
-        axes.legend(loc="best", handletextpad=0.2)
     axes.set_title(f"Policies of side {clusters.side}")
     if plane.explained:
         axes.set_xlabel(f"principal component 1 ({plane.explained[0]:.0%} of the variance)")

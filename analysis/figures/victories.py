@@ -135,7 +135,7 @@ def _write_players(
 
 def _beside(x: float, y: float) -> dict[str, Any]:
     """Where the name of a player goes: outwards."""
-    if abs(x - 0.5) < 0.1:
+    if abs(x - 0.5) < 0.03:
         up = 1 if y > 0.5 else -1
         return {"xytext": (0, 9 * up), "ha": "center", "va": "bottom" if up > 0 else "top"}
     right = 1 if x > 0.5 else -1

@@ -20,6 +20,9 @@ from common.videos import video_name
 
 COLOURS = "RdBu"
 
+# More rows are seen at one look only without numbers in their cells.
+MOST_ROWS = 40
+
 # What a cell shows, in the order in which the page's script reads it.
 NUMBERS = (
     *("episodes", "wins0", "ties", "wins1", "low0", "high0", "low1", "high1"),
@@ -54,7 +57,7 @@ class HeatMap:
         sides: names of side 0 (rows) and side 1 (columns).
         rows, columns: (full name, short name) of the policies.
         cells: row by row.
-        dense: whether there are too many columns for numbers in the cells.
+        dense: whether there are too many policies for numbers in the cells.
         legend: CSS colours from 0 to 100 %.
         data: what the script needs: names, and `NUMBERS` of every cell.
     """
@@ -105,7 +108,7 @@ def heat_map(tournament: Tournament, matrix: Payoff, videos: Mapping[str, str]) 
         rows=list(zip(matrix.rows, short_names(matrix.rows), strict=True)),
         columns=list(zip(matrix.columns, short_names(matrix.columns), strict=True)),
         cells=cells,
-        dense=len(matrix.columns) > MOST_WITH_NUMBERS,
+        dense=len(matrix.rows) > MOST_ROWS or len(matrix.columns) > MOST_WITH_NUMBERS,
         legend=[to_hex(colours(step / 10)) for step in range(11)],
         data={
             "sides": matrix.sides,

@@ -52,7 +52,8 @@ def test_versions_are_found_in_order(tmp_path: Path) -> None:
 def test_only_one_learner_works_on_a_run(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     run.create()
-    with run.locked(), pytest.raises(UserError, match="another learner works on the run"), run.locked():
+    other = pytest.raises(UserError, match="another learner works on the run")
+    with run.locked(), other, run.locked():
         pass
     with run.locked():
         pass

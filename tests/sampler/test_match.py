@@ -18,6 +18,7 @@ from sampler.games import describe
 from sampler.match import (
     EPISODES_PER_TASK,
     MatchResult,
+    episode_seed,
     match_result,
     match_tasks,
     play_match,
@@ -227,3 +228,12 @@ def test_command_tells_mistakes_in_one_line(policies: list[str], message: str) -
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_match_plays_no_episode_of_a_training_run_of_the_same_seed() -> None:
+    training = {
+        int(np.random.SeedSequence([7, iteration, task, 0]).generate_state(1, np.uint64)[0])
+        for iteration in range(50)
+        for task in range(3)
+    }
+    assert training.isdisjoint(episode_seed(7, number) for number in range(500))
