@@ -8,6 +8,7 @@ NumPy's own reconstruction is not called either: a pickle may ask it for terabyt
 from __future__ import annotations
 
 import pickletools
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -191,7 +192,9 @@ def _opcodes(data: bytes) -> Iterator[tuple[str, Any]]:
     opcodes = pickletools.genops(data)
     for _ in range(_MAX_OPCODES):
         try:
-            opcode, argument, position = next(opcodes)
+            # Odd escapes in a foreign string are Python's to deprecate, not ours to warn of.
+            with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+                opcode, argument, position = next(opcodes)
         except ValueError as error:
             raise ValueError(f"it is truncated or no pickle ({error})") from error
         if opcode.name != "STOP":

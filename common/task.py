@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ class RolloutTask:
     episodes: tuple[Episode, ...]
     deterministic: tuple[bool, ...]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) of the content."""
         return hashlib.sha256(canonical_json(asdict(self)).encode()).hexdigest()
