@@ -87,8 +87,8 @@ def density(
     from analysis.commands import extra
 
     with extra():
+        from analysis.activation_report import judge_activations
         from analysis.activations import Recording
-        from analysis.commands import judge_activations
         from analysis.folders import made
         from sampler.activations import watched
     made(out)

@@ -32,8 +32,35 @@ def run_policy(name: str, version: int) -> RunPolicy | None:
     return RunPolicy(match["run"], match["policy"], int(match["version"] or version))
 
 
+LONGEST = 32
+
+
 def short_names(names: Sequence[str]) -> list[str]:
-    """Names for axes: as few of the last parts of each path as tell all of them apart."""
+    """Names for axes: as few of the last parts of each path as tell all of them apart.
+
+    Of longer ones the middle is left out, so that a figure has room for more than names; where that
+    would make two of them equal they are numbered.
+    """
+    short = _last_parts(names)
+    shown: dict[str, str] = {}
+    for name in short:
+        if name not in shown:
+            shown[name] = _elided(name, set(shown.values()))
+    return [shown[name] for name in short]
+
+
+def _elided(name: str, taken: set[str]) -> str:
+    if len(name) <= LONGEST:
+        return name
+    half = LONGEST // 2 - 1
+    text = f"{name[:half]}…{name[-half:]}"
+    number = 2
+    while text in taken:
+        text, number = f"{name[:half]}…{name[3 - half :]} {number}", number + 1
+    return text
+
+
+def _last_parts(names: Sequence[str]) -> list[str]:
     distinct = list(dict.fromkeys(names))
     parts = {name: _parts(name) for name in distinct}
     for depth in range(1, max(map(len, parts.values()), default=0) + 1):

@@ -99,6 +99,16 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 @contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM acts as Ctrl-C does: it raises KeyboardInterrupt."""
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def commands_in(folder: Path) -> Iterator[Commands]:
     """Lets this process alone run commands in a folder, which is made; SIGTERM acts as Ctrl-C.
 
@@ -109,13 +119,9 @@ def commands_in(folder: Path) -> Iterator[Commands]:
         file = (folder / "lock").open("ab")
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}") from error
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        with file:
-            _take(file.fileno(), folder)
-            yield Commands(folder / "commands.log", file.fileno())
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with interruptible(), file:
+        _take(file.fileno(), folder)
+        yield Commands(folder / "commands.log", file.fileno())
 
 
 def _take(lock: int, folder: Path) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -26,13 +25,13 @@ from common.control import LearnerControl
 from common.errors import UserError
 from common.rpc import sparring_pb2 as pb
 from common.runs import RunDirectory
+from learner.child import INTERRUPTED, interruptible
 from learner.prepare import prepare
 
 POLL_SECONDS = 0.5
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 SAMPLER_RESTARTS = 3
-INTERRUPTED = 130
 
 app = App(name="train", help="Train on this machine: learner and sampler in one command.")
 
@@ -64,7 +63,7 @@ def train(
     console = Console()
     console.print(f"run directory: {directory.path}", highlight=False, soft_wrap=True)
     services = _Services(directory, zoo, runs, workers or os.cpu_count() or 1)
-    with _interruptible():
+    with interruptible():
         try:
             code = _watch(services, console)
         except KeyboardInterrupt:
@@ -79,20 +78,6 @@ def train(
     else:
         _explain(directory, "learner")
     return code
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM ends the command as Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-from analysis.names import RunPolicy, run_policy, short_names
+from analysis.names import LONGEST, RunPolicy, run_policy, short_names
 
 
 def test_names_of_policies_of_runs() -> None:
@@ -24,3 +24,12 @@ def test_short_names_are_as_short_as_tells_them_apart() -> None:
 
 def test_names_that_differ_in_the_prefix_alone_stay_whole() -> None:
     assert short_names(["zoo:a/b", "run:a/b"]) == ["zoo:a/b", "run:a/b"]
+
+
+def test_long_names_lose_their_middle_and_stay_apart() -> None:
+    names = [f"{'a' * 40}{middle}{'z' * 40}" for middle in "bcd"]
+    short = short_names([*names, names[0], "short"])
+    assert max(map(len, short)) <= LONGEST
+    assert short[0].startswith("aaa") and short[0].endswith("zzz")
+    assert len(set(short)) == 4
+    assert short[3] == short[0]
