@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from threadpoolctl import threadpool_limits
 
 from analysis import figures
 from analysis.activations import Recording, write_recordings
@@ -31,8 +32,10 @@ def judge_activations(
     Raises:
         UserError: see `analysis.density.density`; or `out` cannot be written.
     """
-    result = density(victim, recordings, base, Settings(seed=seed))
-    plane = activation_map(victim, recordings, result.model, seed=seed)
+    # On a busy machine the threads of t-SNE wait for each other ten times longer than they work.
+    with threadpool_limits(1):
+        result = density(victim, recordings, base, Settings(seed=seed))
+        plane = activation_map(victim, recordings, result.model, seed=seed)
     try:
         write_recordings(out / "observations.npz", recordings)
         for name, frame in (

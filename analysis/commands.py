@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     from analysis.verdict import Question
 
 EXTRA = frozenset(
-    ("jinja2", "markupsafe", "matplotlib", "networkx", "pandas", "pyarrow", "scipy", "sklearn")
+    (
+        "jinja2",
+        "markupsafe",
+        "matplotlib",
+        "networkx",
+        "pandas",
+        "pyarrow",
+        "scipy",
+        "sklearn",
+        "threadpoolctl",
+    )
 )
 
 # One or more values after one option, which may also be repeated.

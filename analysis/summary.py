@@ -8,6 +8,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from analysis.clusters import Clusters, cluster, representatives
 from analysis.cycles import Cycle, cycles, victory_graph
@@ -112,6 +113,12 @@ def summarise(tournament: Tournament) -> Summary:
     Raises:
         UserError: a match-up was not played.
     """
+    # Threads gain nothing on such small tables, and lose much on a busy machine.
+    with threadpool_limits(1):
+        return _summary(tournament)
+
+
+def _summary(tournament: Tournament) -> Summary:
     matrix = ordered(payoff(tournament))
     first, second = cluster(tournament, 0), cluster(tournament, 1)
     chosen = representatives(tournament, first), representatives(tournament, second)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,7 +26,7 @@ from common.control import LearnerControl
 from common.errors import UserError
 from common.rpc import sparring_pb2 as pb
 from common.runs import RunDirectory
-from learner.child import INTERRUPTED, interruptible
+from learner.child import INTERRUPTED
 from learner.prepare import prepare
 
 POLL_SECONDS = 0.5
@@ -63,11 +64,9 @@ def train(
     console = Console()
     console.print(f"run directory: {directory.path}", highlight=False, soft_wrap=True)
     services = _Services(directory, zoo, runs, workers or os.cpu_count() or 1)
-    with interruptible():
+    with _stop_on_signals() as stop:
         try:
-            code = _watch(services, console)
-        except KeyboardInterrupt:
-            code = INTERRUPTED
+            code = _watch(services, console, stop)
         finally:
             services.stop()
     resume_hint = f"go on with: sparring train --resume --run {directory.path}"
@@ -78,6 +77,19 @@ def train(
     else:
         _explain(directory, "learner")
     return code
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set: an exception raised in a call into gRPC may be lost."""
+    stop = threading.Event()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: stop.set()) for number in signals]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
 
 
 @dataclass
@@ -92,8 +104,11 @@ class _Services:
     address: str = ""
     sampler_starts: int = 0
 
-    def start_learner(self) -> None:
-        """Starts the learner and waits until it listens. Raises UserError if it ends instead."""
+    def start_learner(self, stop: threading.Event) -> None:
+        """Starts the learner and waits until it listens, or until `stop`.
+
+        Raises UserError if the learner ends instead.
+        """
         with tempfile.TemporaryDirectory(prefix="sparring-") as folder:
             port_file = Path(folder) / "port"
             options = ["--run", str(self.directory.path), "--resume", "--runs", str(self.runs)]
@@ -102,9 +117,10 @@ class _Services:
             self._start("learner", options)
             deadline = time.monotonic() + START_SECONDS
             while not port_file.exists():
+                if stop.wait(0.05):
+                    return
                 if self.code("learner") is not None or time.monotonic() > deadline:
                     raise UserError(_last_words(self.directory, "learner"))
-                time.sleep(0.05)
             self.address = f"127.0.0.1:{port_file.read_text()}"
 
     def start_sampler(self) -> None:
@@ -145,9 +161,11 @@ class _Services:
                 child.wait()
 
 
-def _watch(services: _Services, console: Console) -> int:
-    """Shows progress until the learner ends; returns its exit status."""
-    services.start_learner()
+def _watch(services: _Services, console: Console, stop: threading.Event) -> int:
+    """Shows progress until the learner ends or `stop` is set; returns the exit status."""
+    services.start_learner(stop)
+    if stop.is_set():
+        return INTERRUPTED
     services.start_sampler()
     with LearnerControl(services.address) as control, _display(console) as show:
         while (code := services.code("learner")) is None:
@@ -158,7 +176,8 @@ def _watch(services: _Services, console: Console) -> int:
             # A learner that is starting or ending does not answer; its exit status tells.
             with suppress(UserError):
                 show(control.status())
-            time.sleep(POLL_SECONDS)
+            if stop.wait(POLL_SECONDS):
+                return INTERRUPTED
     return code
 
 
