@@ -13,6 +13,7 @@ from scipy.spatial.distance import pdist
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.metrics import silhouette_score
+from threadpoolctl import threadpool_limits
 
 from analysis.tables import Tournament
 from common.errors import UserError
@@ -224,6 +225,7 @@ def policy_map(
     else:
         perplexity = min(30.0, (len(vectors) - 1) / 3)
         tsne = TSNE(2, perplexity=perplexity, init="random", random_state=seed)
-        plane = tsne.fit_transform(vectors)
+        with threadpool_limits(1):  # on a busy machine its threads mostly wait for each other
+            plane = tsne.fit_transform(vectors)
     points = pd.DataFrame({"policy": tournament.policies[side], "x": plane[:, 0], "y": plane[:, 1]})
     return PolicyMap(tournament.sides[side], method, points, explained)

@@ -71,6 +71,7 @@ def density_figure(result: Density) -> Figure:
             va="center",
             fontsize=7,
             color="#5a5a5a",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )
     right.axvline(0, color=GREY, linewidth=0.7, linestyle="--")
     right.tick_params(axis="y", length=0)

@@ -8,6 +8,7 @@ import pytest
 from common.config import load
 from common.errors import UserError
 from sampler.activations import Watched, watched
+from sampler.match import LocalPlayer, match_tasks
 
 GAME = "YouShallNotPassHumans"
 
@@ -17,15 +18,15 @@ def humans(opponents: list[str]) -> Watched:
 
 
 def test_steps_are_those_before_each_action_episode_by_episode() -> None:
-    (seen,) = humans(["zero"]).play(3, seed=1)
+    players = humans(["zero"])
+    (seen,) = players.play(3, seed=1)
     assert seen.opponent == "zero"
     assert seen.observations.shape == (len(seen.episodes), 380)
-    assert list(np.unique(seen.episodes)) == [0, 1, 2]
-    assert (np.diff(seen.episodes) >= 0).all()
-    # The first number is the height of the torso: the runner starts upright and falls.
-    starts = np.flatnonzero(np.diff(seen.episodes, prepend=-1))
-    ends = np.append(starts[1:], len(seen.episodes)) - 1
-    assert (seen.observations[starts, 0] > seen.observations[ends, 0]).all()
+    seats = {"blocker": players.opponents["zero"], "runner": players.victim}
+    (task,) = match_tasks(players.description, seats, 3, 1)
+    summaries = LocalPlayer().summaries(task, {policy.hash: policy for policy in seats.values()})
+    lengths = [summary.length for summary in summaries]
+    np.testing.assert_array_equal(seen.episodes, np.repeat([0, 1, 2], lengths))
 
 
 def test_all_opponents_meet_the_victim_on_the_same_seeds() -> None:
