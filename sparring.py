@@ -27,19 +27,51 @@ app = App(
     help="Attack and harden policies for competitive two-player games.",
     version_flags=["--version"],
 )
-app.command("learner.train:app", name="train")
-app.command("learner.commands:app", name="learner")
-app.command("sampler.service:app", name="sampler")
-app.command("sampler.commands:match", name="match")
-app.command("sampler.tournament_command:tournament", name="tournament")
-app.command("learner.audit:audit", name="audit")
-app.command("learner.sweep:sweep", name="sweep")
-app.command("sampler.search_command:search", name="search")
+app.command(
+    "learner.train:app",
+    name="train",
+    help="Train on this machine: learner and sampler in one command.",
+)
+app.command(
+    "learner.commands:app",
+    name="learner",
+    help="Run the learner service: coordinator, PPO and gRPC server.",
+)
+app.command("sampler.service:app", name="sampler", help="Run rollout workers for a learner.")
+app.command(
+    "sampler.commands:match",
+    name="match",
+    help="Play two policies against each other and count who wins.",
+)
+app.command(
+    "sampler.tournament_command:tournament",
+    name="tournament",
+    help="Play all pairs of two populations.",
+)
+app.command(
+    "learner.audit:audit",
+    name="audit",
+    help="Measure how robust a victim is: fresh adversaries against it.",
+)
+app.command(
+    "learner.sweep:sweep", name="sweep", help="Train a preset over settings, by grid or at random."
+)
+app.command(
+    "sampler.search_command:search",
+    name="search",
+    help="Attack without gradients: constant actions, evolution.",
+)
 app.command("sampler.search_command:describe_game", name="describe", show=False)
-app.command("sampler.video_command:video", name="video")
-app.command("sampler.video_command:watch", name="watch")
-app.command("analysis.commands:report", name="report")
-app.command("analysis.commands:analyse", name="analyse")
+app.command("sampler.video_command:video", name="video", help="Film episodes.")
+app.command("sampler.video_command:watch", name="watch", help="Play episodes in MuJoCo's viewer.")
+app.command(
+    "analysis.commands:report", name="report", help="Make one HTML page of runs and a tournament."
+)
+app.command(
+    "analysis.commands:analyse",
+    name="analyse",
+    help="Print clusters, cycles and a Nash mixture of a tournament.",
+)
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,8 @@ def load_run(path: Path | str) -> RunCurves:
     if not rows:
         raise UserError(f"the run {path} has no finished iteration yet")
     metrics = pd.DataFrame([_flat(row, skip="against") for row in rows])
+    if "burst" not in metrics:
+        metrics = metrics.assign(**_only_burst(run, events))
     return RunCurves(
         name=run.path.resolve().name,
         metrics=metrics,
@@ -127,8 +129,16 @@ def _against(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(found, columns=[*columns, "low", "high"])
 
 
+def _only_burst(run: RunDirectory, events: list[dict[str, Any]]) -> dict[str, Any]:
+    """Number and role of the one burst of a `sparring search`, which only its events tell."""
+    for event in events:
+        if event["event"] == "burst_start":
+            return {key: event[key] for key in ("burst", "role")}
+    raise UserError(f"neither {run.metrics} nor {run.events} tell of a burst")
+
+
 def _bursts(metrics: pd.DataFrame, events: list[dict[str, Any]]) -> pd.DataFrame:
-    starts = {e["burst"]: int(e["steps"]) for e in events if e["event"] == "burst_start"}
+    starts = {e["burst"]: int(e.get("steps", 0)) for e in events if e["event"] == "burst_start"}
     frame = metrics.groupby("burst", as_index=False).agg(
         role=("role", "first"),
         first_iteration=("iteration", "min"),
@@ -146,7 +156,7 @@ def _bursts(metrics: pd.DataFrame, events: list[dict[str, Any]]) -> pd.DataFrame
 def _versions(metrics: pd.DataFrame, events: list[dict[str, Any]]) -> pd.DataFrame:
     columns = ["policy", "version", "iteration", "steps"]
     at_starts = [
-        (name, int(policy["version"]), int(event["iteration"]) - 1, int(event["steps"]))
+        (name, int(policy["version"]), int(event["iteration"]) - 1, int(event.get("steps", 0)))
         for event in events
         if event["event"] == "burst_start"
         for name, policy in event["policies"].items()

@@ -119,7 +119,8 @@ class RecordingGame:
         return result
 
 
-def _bodies(game: str, physics: str, lanes: int) -> MujocoGame:
+def bodies(game: str, physics: str, lanes: int = 1) -> MujocoGame:
+    """A game with bodies. Raises UserError if there is none of that name, or nothing to be seen."""
     made = make_batched(game, physics, lanes)
     if not isinstance(made, MujocoGame):
         raise UserError(f"{game} has no bodies: there is nothing to be seen")
@@ -128,7 +129,7 @@ def _bodies(game: str, physics: str, lanes: int) -> MujocoGame:
 
 def scene(game: str, physics: str, replay: Replay) -> tuple[mujoco.MjModel, mujoco.MjData]:
     """Model and data at the start of an episode, with what its seed decides (the sumo ring)."""
-    made = _bodies(game, physics, 1)
+    made = bodies(game, physics)
     made.reset(np.zeros(1, np.int64), [replay.start])
     return made.snapshot(0)
 
@@ -149,7 +150,7 @@ def replays(game: str, physics: str, policies: Mapping[str, Policy], seed: int) 
     recording: list[RecordingGame] = []
 
     def make(name: str, profile: str, lanes: int) -> RecordingGame:
-        recording.append(RecordingGame(_bodies(name, profile, lanes)))
+        recording.append(RecordingGame(bodies(name, profile, lanes)))
         return recording[-1]
 
     arena = Arena(game, physics, DEFAULT_LANES, make)

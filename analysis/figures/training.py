@@ -31,31 +31,36 @@ from common.statistics import wilson
 MOST_POINTS = 120
 
 VICTIM = "victim"
+VALUE_LOSS = "ppo.value_loss"
+LINES = (("reward", "reward of an episode"), (VALUE_LOSS, "value loss"))
 # The background is red and green, so the lines are neither.
 COLOURS = (ORANGE, PINK, SKY, "#8B5A2B", "#5D3A9B", GREY)
 
 
 @styled
 def curves_figure(run: RunCurves) -> Figure:
-    """Win rate, reward, value loss and burst length of a run over its environment steps."""
-    figure = Figure(figsize=(WIDE, 6.4))
-    panels = figure.subplots(4, 1, sharex=True, height_ratios=[1.6, 1.1, 1.1, 0.8])
-    unit = steps_axis(panels[3], float(run.bursts["end_steps"].max()))
+    """Win rate, reward, value loss and burst length of a run, as far as it has them, over steps."""
+    lines = [(column, name) for column, name in LINES if column in run.metrics]
+    several = len(run.bursts) > 1
+    heights = [1.6, *(1.1 for _ in lines), *([0.8] if several else [])]
+    figure = Figure(figsize=(WIDE, 0.3 + 1.33 * sum(heights)))
+    grid = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)
+    panels = list(grid[:, 0])
+    unit = steps_axis(panels[-1], float(run.bursts["end_steps"].max()))
     middles = _middles(run)
     for axes in panels:
         _shade(axes, run.bursts, unit)
         axes.margins(x=0)
     colours = _colours(run)
     _win_rates(panels[0], run, middles / unit, colours)
-    for axes, column, name in (
-        (panels[1], "reward", "reward of an episode"),
-        (panels[2], "ppo.value_loss", "value loss"),
-    ):
+    for axes, (column, name) in zip(panels[1:], lines, strict=False):
         for policy, colour in colours.items():
             _line(axes, run.of(policy), column, middles / unit, colour)
         axes.set_ylabel(name)
-    _log_if_wide(panels[2], run.metrics.get("ppo.value_loss"))
-    _burst_lengths(panels[3], run.bursts, unit)
+        if column == VALUE_LOSS:
+            _log_if_wide(axes, run.metrics[column])
+    if several:
+        _burst_lengths(panels[-1], run.bursts, unit)
     figure.align_ylabels(panels)
     _legend(figure, panels[0], run)
     return figure
@@ -154,9 +159,9 @@ def _line(
         axes.plot(x, y, "-" if len(burst) > 1 else ".", color=colour, linewidth=0.9, markersize=3)
 
 
-def _log_if_wide(axes: Axes, values: pd.Series[float] | None) -> None:
-    known = values[values > 0] if values is not None else None
-    if known is not None and len(known) and known.max() > 20 * known.min():
+def _log_if_wide(axes: Axes, values: pd.Series[float]) -> None:
+    known = values[values > 0]
+    if len(known) and known.max() > 20 * known.min():
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
 

@@ -225,7 +225,7 @@ def training_section(run: Run, folder: FigureFolder, several: bool) -> Section:
     shown = folder.add(
         f"curves{suffix}",
         figures.curves_figure(run.curves),
-        f"Win rate, reward, value loss and burst length of run {run.name} over its steps",
+        f"Training curves of run {run.name} over its steps",
         "Bands: 95 % intervals of the win rate. The background tells which side trains.",
     )
     bursts = list(run.curves.bursts.to_dict("records"))

@@ -32,7 +32,8 @@ class Run:
     Attributes:
         path: its directory.
         curves: what it recorded.
-        settings: its configuration, as in config.yaml; empty where that is missing.
+        settings: its configuration, as in config.yaml, or search.json of a `sparring search`;
+            empty where both are missing.
         info: command and versions, as in run.json; empty where that is missing.
         policies: its policies as they were when the last burst began or ended.
         finished: whether its schedule came to its end.
@@ -136,7 +137,7 @@ def _read_run(path: Path) -> Run:
     return Run(
         path=path,
         curves=curves,
-        settings=_mapping(directory.config),
+        settings=_mapping(directory.config) or _mapping(path / "search.json"),
         info=_mapping(directory.info),
         policies=tuple(
             PolicyId(str(name), int(policy["version"]), str(policy["hash"]))

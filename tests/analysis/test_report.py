@@ -81,6 +81,22 @@ def test_a_run_gives_curves_bursts_settings_and_hashes(tmp_path: Path) -> None:
     assert "Payoff matrix" not in page.text
 
 
+def test_a_search_without_gradients_has_a_report(tmp_path: Path) -> None:
+    played = {"episodes": 16, "wins": 8, "ties": 0}
+    row = {"policy": "adversary-0", "version": 1, "against": {"victim": played}}
+    rows = [{**row, "iteration": k + 1, "steps": 48 * k + 48} for k in range(3)]
+    victim = {"victim": {"version": 0, "hash": "15e0"}}
+    start = {"event": "burst_start", "iteration": 0, "burst": 0, "role": "adversary"}
+    events = [{**start, "policies": victim}, {"event": "end", "iteration": 3, "steps": 144}]
+    for name, lines in (("metrics", rows), ("events", events)):
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (tmp_path / f"{name}.jsonl").write_text(text)
+    (tmp_path / "search.json").write_text('{"method": "constant", "game": "MatchingPennies"}')
+    page = Page(build_report([tmp_path], tmp_path / "out"))
+    for text in ("144 environment steps", "50 % (36 to 64) won at the end", "constant", "15e0"):
+        assert text in page.text
+
+
 def test_a_tournament_gives_everything_about_match_ups(tmp_path: Path) -> None:
     page = Page(build_report([write_table(tmp_path / "tournament")], tmp_path / "out"))
     titles = ("Payoff matrix", "Who beats whom", "Clusters", "Contacts against win rate")

@@ -1,0 +1,184 @@
+"""`sparring video` and `sparring watch`: episodes to be looked at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from common.errors import UserError
+from common.game import GameDescription, Physics
+
+# MuJoCo chooses how to draw, and NumPy its number of threads, when they are loaded: they must not
+# be loaded before the commands below have said what they need.
+if TYPE_CHECKING:
+    from sampler.replay import Replay
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which episodes.
+
+    Attributes:
+        policy: SIDE=POLICY, once for each side, e.g. blocker=zoo:you-shall-not-pass/agent1-v1.
+        episodes: How many to show.
+        pick: The first ones, those that --side wins or loses, or those of about median length.
+        side: The side that is meant by --pick win or loss.
+        seed: That of a match-up: its episodes are shown.
+        physics: The simulation as published, or one that is about 3.5 times cheaper.
+        zoo: Clone of openai/multiagent-competition, for policies that start with `zoo:`.
+    """
+
+    policy: Annotated[tuple[str, ...], Parameter(negative=())]
+    episodes: Annotated[int, Parameter(validator=Number(gte=1, lte=160))] = 1
+    pick: Literal["first", "win", "loss", "median"] = "first"
+    side: str | None = None
+    seed: Annotated[int, Parameter(validator=Number(gte=0))] = 0
+    physics: Physics = "exact"
+    zoo: Path | None = None
+
+
+def video(
+    game: str,
+    *,
+    selection: Annotated[Selection, Parameter(name="*")],
+    out: Path | None = None,
+    gif: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Film episodes: mp4 (H.264), with names, score, reward and contacts; needs no screen.
+
+    Args:
+        game: Name of the game, e.g. YouShallNotPassHumans.
+        selection: Which episodes.
+        out: The file. Default: GAME.mp4.
+        gif: Also write a GIF beside it.
+    """
+    out = out or Path(f"{game.rpartition(':')[2]}.mp4")
+    if out.suffix != ".mp4":
+        raise UserError(f"--out {out}: should be a file that ends in .mp4 (--gif adds a GIF)")
+    _prepare(draw=True)
+    with _libraries():
+        from sampler import video as films
+    description, step_seconds, names, chosen = _choose(game, selection)
+    film = films.Film(description, step_seconds, names, chosen)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as progress:
+        bar = progress.add_task("drawing", total=film.length)
+        films.write_mp4(out, film.frames(), lambda: progress.advance(bar))
+    files = [out]
+    if gif:
+        films.write_gif(out, out.with_suffix(".gif"))
+        files.append(out.with_suffix(".gif"))
+    shown = ", ".join(f"{episode.number} ({_end(description, episode)})" for episode in chosen)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"episodes of seed {selection.seed}: {shown}")
+    console.print(" ".join(map(str, files)))
+    return 0
+
+
+def watch(game: str, *, selection: Annotated[Selection, Parameter(name="*")]) -> int:
+    """Show episodes in MuJoCo's viewer, again and again until it is closed; needs a screen.
+
+    Args:
+        game: Name of the game, e.g. YouShallNotPassHumans.
+        selection: Which episodes.
+    """
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise UserError(
+            "there is no screen here (neither DISPLAY nor WAYLAND_DISPLAY is set); "
+            "`sparring video` writes a film instead"
+        )
+    _prepare(draw=False)
+    from sampler.watch import show
+
+    description, step_seconds, _, chosen = _choose(game, selection)
+    show(description, step_seconds, chosen)
+    return 0
+
+
+def _prepare(draw: bool) -> None:
+    """Says what MuJoCo and NumPy need to know when they are loaded."""
+    if draw:
+        os.environ.setdefault("MUJOCO_GL", "egl")
+    # As in the workers: else the last bits of a large network, and so the episodes, may differ.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+
+@contextmanager
+def _libraries() -> Iterator[None]:
+    """Tells in one line which packages are missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in ("imageio", "imageio_ffmpeg", "PIL"):
+            raise
+        raise UserError(
+            f"films need the package {error.name}: pip install 'sparring[video]' brings it"
+        ) from error
+
+
+def _choose(
+    game: str, selection: Selection
+) -> tuple[GameDescription, float, tuple[str, str], list[Replay]]:
+    """The game, its step (s), the policies' names by side, and the episodes. Raises UserError."""
+    from common.policies import resolve
+    from sampler import replay
+    from sampler.arena import ArenaError
+    from sampler.commands import policy_names
+
+    bodies = replay.bodies(game, selection.physics)
+    description = bodies.description
+    side = _side(description, selection)
+    names = policy_names(selection.policy)
+    if set(names) != {seat.name for seat in description.sides}:
+        sides = " and ".join(seat.name for seat in description.sides)
+        raise UserError(f"{game} needs one --policy SIDE=POLICY for each of its sides, {sides}")
+    policies = {
+        seat.name: resolve(names[seat.name], game=description.name, side=seat, zoo=selection.zoo)
+        for seat in description.sides
+    }
+    first, second = (names[seat.name] for seat in description.sides)
+    try:
+        chosen = replay.choose(
+            replay.replays(game, selection.physics, policies, selection.seed),
+            selection.episodes,
+            selection.pick,
+            side,
+            selection.side or "",
+        )
+    except ArenaError as error:
+        raise UserError(str(error)) from error
+    return description, bodies.step_seconds, (first, second), chosen
+
+
+def _side(description: GameDescription, selection: Selection) -> int:
+    """The side that --pick means. Raises UserError if --side is missing, unknown or of no use."""
+    sides = [side.name for side in description.sides]
+    if selection.pick in ("win", "loss"):
+        if selection.side not in sides:
+            raise UserError(
+                f"--pick {selection.pick} needs --side {' or '.join(sides)}"
+                + (f", not {selection.side}" if selection.side else "")
+            )
+        return sides.index(selection.side)
+    if selection.side:
+        raise UserError(f"--side {selection.side} goes with --pick win or --pick loss")
+    return -1
+
+
+def _end(description: GameDescription, episode: Replay) -> str:
+    winner = episode.summary.winner
+    return "nobody wins" if winner < 0 else f"{description.sides[winner].name} wins"
