@@ -75,7 +75,8 @@ def load_field(entry: Entry, policies: Mapping[str, Sequence[str]]) -> Field:
         UserError: no game, more than one, or one without two sides; a side that it does not have;
             a side without policies; a run or policy that cannot be had or does not fit.
     """
-    picks = [pick_from_run(run, Pick.parse(entry.pick)) for run in entry.run]
+    pick = Pick.parse(entry.pick)
+    picks = [pick_from_run(run, pick) for run in entry.run]
     description = describe(_one_game(entry.game, picks), entry.physics)
     if len(description.sides) != 2:
         raise UserError(f"{description.name} has one side: there is nobody to pair it with")
@@ -87,8 +88,8 @@ def load_field(entry: Entry, policies: Mapping[str, Sequence[str]]) -> Field:
                 f"its sides are {' and '.join(names)}"
             )
         names[side].append(name)
-    for pick in picks:
-        _add_picks(names, pick)
+    for picked in picks:
+        _add_picks(names, picked)
     loaded = [
         _load(description.name, side, names[side.name], entry.zoo) for side in description.sides
     ]

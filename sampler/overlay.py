@@ -115,7 +115,7 @@ def _verdict(
 
 def bright(color: Color) -> Color:
     """A lighter shade, to be read on a dark ground."""
-    red, green, blue = (round(255 - (255 - part) * 0.6) for part in color)
+    red, green, blue = (round(255 - (255 - part) * 0.75) for part in color)
     return red, green, blue
 
 

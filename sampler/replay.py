@@ -1,14 +1,14 @@
 """Episodes played again with every position kept, so that they can be looked at.
 
-They are the episodes of a match-up with the same seed (`sampler.match`): same starts, same noise,
-same steps.
+They are the episodes of a match-up of as many episodes with the same seed (`sampler.match`): the
+same tasks, so the same steps to the last bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count, islice
+from itertools import islice
 from statistics import median
 from typing import Literal
 
@@ -24,8 +24,7 @@ from sampler.arena import DEFAULT_LANES, Arena
 from sampler.games import make_batched
 from sampler.games.base import Floats, Lanes, StepResult
 from sampler.games.mujoco_game import MujocoGame
-from sampler.match import EPISODES_PER_TASK
-from sampler.tournament_plan import Chunk, Pair, chunk_task
+from sampler.match import EPISODES_PER_TASK, match_tasks
 
 PickRule = Literal["first", "win", "loss", "median"]
 
@@ -134,17 +133,20 @@ def scene(game: str, physics: str, replay: Replay) -> tuple[mujoco.MjModel, mujo
     return made.snapshot(0)
 
 
-def replays(game: str, physics: str, policies: Mapping[str, Policy], seed: int) -> Iterator[Replay]:
-    """The episodes of a match-up in their order, without end, played when they are asked for.
+def replays(
+    game: str, physics: str, policies: Mapping[str, Policy], episodes: int, seed: int
+) -> Iterator[Replay]:
+    """The episodes of a match-up in their order, played when they are asked for.
 
     Args:
         game: a game with bodies.
         physics: physics profile.
         policies: one for each side, by the side's name.
+        episodes: of the match-up.
         seed: of the match-up.
 
     Raises:
-        UserError: the game has no bodies.
+        UserError: the game has no bodies; else as `match_tasks`.
         ArenaError: as `Arena.play`.
     """
     recording: list[RecordingGame] = []
@@ -154,15 +156,21 @@ def replays(game: str, physics: str, policies: Mapping[str, Policy], seed: int) 
         return recording[-1]
 
     arena = Arena(game, physics, DEFAULT_LANES, make)
-    first, second = (policies[side.name].hash for side in arena.description.sides)
     by_hash = {policy.hash: policy for policy in policies.values()}
-    for start in count(0, EPISODES_PER_TASK):
+    for task in match_tasks(arena.description, policies, episodes, seed):
         recording[-1].ended.clear()
-        chunk = Chunk(Pair(first, second), start, EPISODES_PER_TASK)
-        records = list(arena.play(chunk_task(arena.description, chunk, seed), by_hash))
+        start = task.task_id * EPISODES_PER_TASK
+        records = list(arena.play(task, by_hash))
         played = zip(records, recording[-1].ended, strict=True)
         for record, tape in sorted(played, key=lambda both: both[0].index):
             yield tape.replay(start + record.index, record.summary)
+
+
+def searched(number: int, rule: PickRule) -> int:
+    """Of how many episodes a match-up must be for `choose` to find so many by that rule."""
+    if rule == "first":
+        return number
+    return max(MEDIAN_OF, number) if rule == "median" else MOST_SEARCHED
 
 
 def choose(
@@ -171,10 +179,10 @@ def choose(
     """Picks episodes to show, in their order.
 
     Args:
-        episodes: of a match-up.
+        episodes: of a match-up of `searched(number, rule)` episodes.
         number: how many.
         rule: the first; those that the side wins or loses; those whose length is nearest to the
-            median of `MEDIAN_OF` episodes.
+            median.
         side: the side meant by `win` and `loss`.
         name: its name.
 
@@ -184,13 +192,12 @@ def choose(
     if rule == "first":
         return list(islice(episodes, number))
     if rule == "median":
-        candidates = list(islice(episodes, max(MEDIAN_OF, number)))
+        candidates = list(episodes)
         middle = median(episode.summary.length for episode in candidates)
         nearest = sorted(candidates, key=lambda e: abs(e.summary.length - middle))[:number]
         return sorted(nearest, key=lambda episode: episode.number)
     winner = side if rule == "win" else 1 - side
-    searched = islice(episodes, MOST_SEARCHED)
-    found = list(islice((e for e in searched if e.summary.winner == winner), number))
+    found = list(islice((e for e in episodes if e.summary.winner == winner), number))
     if len(found) < number:
         verb = "won" if rule == "win" else "lost"
         raise UserError(f"{name} {verb} {len(found)} of {MOST_SEARCHED} episodes, not {number}")

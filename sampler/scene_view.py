@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import mujoco
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from common.errors import UserError
 from sampler.games.scene import BALL, PREFIXES
+from sampler.graphics import graphics
 from sampler.replay import Replay
 
 WIDTH, HEIGHT = 1280, 720
 
 # The camera looks along the line between the goal lines' ends, a little from the side and above.
 AZIMUTH, ELEVATION = 80.0, -14.0
-NEAREST = 5.0
-# What is kept in view around the middle of a body (m): arms, and the head of a humanoid.
-MARGIN = 1.3
+NEAREST = 4.5
+# Height (m) of what the camera looks at, at least: those who lie on the floor need no close look.
+LOWEST = 0.8
+# What is kept in view around the middle of a body (m): outstretched arms, and the head.
+ARMS, HEAD = 0.8, 0.6
+# Share of the height of a picture that is not written on.
+FREE_HEIGHT = 0.74
 # How long the camera takes to follow (s): less would shake with every step of a runner.
 SMOOTHING = 0.6
-
-MISSING_LIBRARIES = (
-    "this machine cannot draw without a screen ({reason}); that needs three system packages: "
-    "apt-get install libegl1 libopengl0 libgl1-mesa-dri (their Debian names)"
-)
 
 Points = NDArray[np.float64]
 
@@ -48,17 +45,19 @@ class SceneView:
         self, model: mujoco.MjModel, data: mujoco.MjData, replay: Replay, step_seconds: float
     ) -> None:
         self._model, self._data = model, data
+        # Those who turn away from the light should be seen on a projector too.
+        model.vis.headlight.ambient[:] = 0.35
+        model.vis.headlight.diffuse[:] = 0.5
         self._positions = replay.positions
         self._step_seconds = step_seconds
         self._velocity = np.empty(model.nv)
-        self._target, self._distance = camera_path(self._places(), step_seconds, model.vis)
+        self._target, self._distance = camera_path(
+            places(model, replay.positions), step_seconds, model.vis.global_.fovy
+        )
         self._camera = mujoco.MjvCamera()
         self._camera.azimuth, self._camera.elevation = AZIMUTH, ELEVATION
-        try:
+        with graphics():
             self._renderer = mujoco.Renderer(model, HEIGHT, WIDTH)
-        # PyOpenGL and MuJoCo raise of everything, depending on what is missing.
-        except Exception as error:
-            raise UserError(MISSING_LIBRARIES.format(reason=_first_line(error))) from error
 
     def __enter__(self) -> SceneView:
         return self
@@ -97,36 +96,59 @@ class SceneView:
         mujoco.mj_integratePos(self._model, position, self._velocity, share)
         return position
 
-    def _places(self) -> Points:
-        """(steps + 1, things, 3): where the bodies and the ball are (m)."""
-        joints = [self._model.joint(number) for number in range(self._model.njnt)]
-        followed = {*(prefix + "root" for prefix in PREFIXES), BALL}
-        starts = [int(joint.qposadr[0]) for joint in joints if joint.name in followed]
-        return np.stack([self._positions[:, start : start + 3] for start in starts], axis=1)
+
+def places(model: mujoco.MjModel, positions: NDArray[np.float64]) -> Points:
+    """Where the bodies and the ball are (steps, things, 3) in m.
+
+    Args:
+        model: the scene.
+        positions: (steps, nq).
+    """
+    joints = [model.joint(number) for number in range(model.njnt)]
+    followed = {*(prefix + "root" for prefix in PREFIXES), BALL}
+    starts = [int(joint.qposadr[0]) for joint in joints if joint.name in followed]
+    return np.stack([positions[:, start : start + 3] for start in starts], axis=1)
 
 
-def camera_path(places: Points, step_seconds: float, visual: Any) -> tuple[Points, Points]:
+def camera_path(places: Points, step_seconds: float, fovy: float) -> tuple[Points, Points]:
     """Where the camera looks (steps, 3) and from how far (steps,), so that all stay in view (m).
 
     Args:
-        places: (steps, things, 3), what to keep in view.
+        places: (steps, things, 3), middles of what is to be kept in view.
         step_seconds: simulated time of a step (s).
-        visual: `model.vis`, for the field of view.
+        fovy: angle of view from bottom to top (degrees).
     """
-    low, high = places.min(axis=1), places.max(axis=1)
-    target = (low + high) / 2
-    # Looking at the middle of those who lie would show a lot of floor and cut the others' heads.
-    target[:, 2] = np.maximum(target[:, 2], 0.9) * 0.85
-    tangent = np.tan(np.radians(visual.global_.fovy) / 2) * WIDTH / HEIGHT
-    spread = (high - low) / 2
-    needed = (spread[:, 0] + MARGIN) / tangent + spread[:, 1]
     reach = max(1, round(SMOOTHING / step_seconds))
-    # The farthest within reach, then smoothed within reach: never nearer than needed.
-    distance = _windows(np.maximum(needed, NEAREST), reach).max(axis=-1)
     weights = np.hanning(2 * reach + 3)[1:-1]
     weights /= weights.sum()
-    smooth = np.stack([_windows(column, reach) @ weights for column in target.T], axis=1)
-    return smooth, _windows(distance, reach) @ weights
+    middle = (places.min(axis=1) + places.max(axis=1)) / 2
+    middle[:, 2] = np.maximum(middle[:, 2], LOWEST)
+    target = np.stack([_windows(column, reach) @ weights for column in middle.T], axis=1)
+    needed = _needed_distance(places - target[:, None], target[:, 2], fovy)
+    # The farthest within reach, smoothed within reach, is never nearer than what is needed.
+    farthest = _windows(np.maximum(needed, NEAREST), reach).max(axis=-1)
+    return target, _windows(farthest, reach) @ weights
+
+
+def _needed_distance(offsets: Points, height: Points, fovy: float) -> Points:
+    """(steps,), the least distance from which things at `offsets` (steps, things, 3) are in view.
+
+    Of each, its feet on the floor and its head are looked at; `height` (steps,) is the target's.
+    """
+    heads, feet = offsets.copy(), offsets.copy()
+    heads[:, :, 2] += HEAD
+    feet[:, :, 2] = -height[:, None]
+    ends = np.concatenate([heads, feet], axis=1)
+    around, down = np.radians(AZIMUTH), np.radians(-ELEVATION)
+    forward = np.array(
+        [np.cos(around) * np.cos(down), np.sin(around) * np.cos(down), -np.sin(down)]
+    )
+    right = np.array([np.sin(around), -np.cos(around), 0.0])
+    across, up = np.abs(ends @ right) + ARMS, np.abs(ends @ np.cross(right, forward)) + ARMS / 2
+    vertical = np.tan(np.radians(fovy) / 2)
+    seen = np.maximum(across * HEIGHT / WIDTH, up / FREE_HEIGHT) / vertical
+    distance: Points = (seen - ends @ forward).max(axis=1)
+    return distance
 
 
 def _windows(values: Points, reach: int) -> Points:
@@ -138,8 +160,3 @@ def _color(model: mujoco.MjModel, prefix: str) -> tuple[int, int, int]:
     root = model.body(prefix + "torso").id
     red, green, blue, _ = model.geom_rgba[model.body_geomadr[root]]
     return int(255 * red), int(255 * green), int(255 * blue)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

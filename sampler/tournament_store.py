@@ -14,6 +14,7 @@ import io
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -65,7 +66,7 @@ class TournamentStore:
             self._check(description, seed)
             self.known = self._read()
         except BaseException:
-            self._file.close()
+            self.close()
             raise
 
     def __enter__(self) -> TournamentStore:
@@ -81,7 +82,10 @@ class TournamentStore:
 
     def close(self) -> None:
         """Lets go of the directory."""
-        self._file.close()
+        # What a full disk did not take is still buffered, and closing tries it once more;
+        # `append` has told that it failed.
+        with suppress(OSError):
+            self._file.close()
 
     def append(self, chunk: Chunk, summaries: Summaries) -> None:
         """Keeps a chunk that was played, also if this process is killed right after.

@@ -138,6 +138,8 @@ def write_mp4(path: Path, frames: Frames, progress: Callable[[], None] = lambda:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # The encoder would tell of a place that cannot be written, but not so well.
+        temporary.touch()
         writer: Any = imageio.get_writer(
             temporary,
             format="FFMPEG",
@@ -153,7 +155,8 @@ def write_mp4(path: Path, frames: Frames, progress: Callable[[], None] = lambda:
                 progress()
         temporary.replace(path)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+        reason = error.strerror or str(error).partition("\n")[0]
+        raise UserError(f"cannot write {path}: {reason}") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -16,6 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from common.errors import UserError
 from common.game import GameDescription, Physics
+from common.videos import video_name
+from sampler.graphics import draw_without_screen, film_packages, graphics
 
 # MuJoCo chooses how to draw, and NumPy its number of threads, when they are loaded: they must not
 # be loaded before the commands below have said what they need.
@@ -31,7 +32,7 @@ class Selection:
         policy: SIDE=POLICY, once for each side, e.g. blocker=zoo:you-shall-not-pass/agent1-v1.
         episodes: How many to show.
         pick: The first ones, those that --side wins or loses, or those of about median length.
-        side: The side that is meant by --pick win or loss.
+        side: The side that is meant by --pick win or loss. Default: the first of the game.
         seed: That of a match-up: its episodes are shown.
         physics: The simulation as published, or one that is about 3.5 times cheaper.
         zoo: Clone of openai/multiagent-competition, for policies that start with `zoo:`.
@@ -58,16 +59,19 @@ def video(
     Args:
         game: Name of the game, e.g. YouShallNotPassHumans.
         selection: Which episodes.
-        out: The file. Default: GAME.mp4.
+        out: The file. Default: POLICY__POLICY.mp4, the name under which a report finds it.
         gif: Also write a GIF beside it.
     """
-    out = out or Path(f"{game.rpartition(':')[2]}.mp4")
-    if out.suffix != ".mp4":
+    if out is not None and out.suffix != ".mp4":
         raise UserError(f"--out {out}: should be a file that ends in .mp4 (--gif adds a GIF)")
-    _prepare(draw=True)
-    with _libraries():
+    _one_thread()
+    draw_without_screen()
+    with graphics():
+        import mujoco  # noqa: F401 (it looks for its graphics libraries)
+    with film_packages():
         from sampler import video as films
     description, step_seconds, names, chosen = _choose(game, selection)
+    out = out or Path(video_name(*names))
     film = films.Film(description, step_seconds, names, chosen)
     with Progress(
         TextColumn("{task.description}"),
@@ -90,18 +94,20 @@ def video(
 
 
 def watch(game: str, *, selection: Annotated[Selection, Parameter(name="*")]) -> int:
-    """Show episodes in MuJoCo's viewer, again and again until it is closed; needs a screen.
+    """Show episodes in MuJoCo's viewer, the last again and again until it is closed.
 
     Args:
         game: Name of the game, e.g. YouShallNotPassHumans.
         selection: Which episodes.
     """
-    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+    if sys.platform != "darwin" and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
         raise UserError(
             "there is no screen here (neither DISPLAY nor WAYLAND_DISPLAY is set); "
             "`sparring video` writes a film instead"
         )
-    _prepare(draw=False)
+    _one_thread()
     from sampler.watch import show
 
     description, step_seconds, _, chosen = _choose(game, selection)
@@ -109,25 +115,9 @@ def watch(game: str, *, selection: Annotated[Selection, Parameter(name="*")]) ->
     return 0
 
 
-def _prepare(draw: bool) -> None:
-    """Says what MuJoCo and NumPy need to know when they are loaded."""
-    if draw:
-        os.environ.setdefault("MUJOCO_GL", "egl")
-    # As in the workers: else the last bits of a large network, and so the episodes, may differ.
+def _one_thread() -> None:
+    """As in the workers: else the last bits of a large network, and so episodes, may differ."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
-
-
-@contextmanager
-def _libraries() -> Iterator[None]:
-    """Tells in one line which packages are missing."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name not in ("imageio", "imageio_ffmpeg", "PIL"):
-            raise
-        raise UserError(
-            f"films need the package {error.name}: pip install 'sparring[video]' brings it"
-        ) from error
 
 
 def _choose(
@@ -151,32 +141,26 @@ def _choose(
         for seat in description.sides
     }
     first, second = (names[seat.name] for seat in description.sides)
+    number, rule = selection.episodes, selection.pick
+    among = replay.searched(number, rule)
+    episodes = replay.replays(game, selection.physics, policies, among, selection.seed)
     try:
-        chosen = replay.choose(
-            replay.replays(game, selection.physics, policies, selection.seed),
-            selection.episodes,
-            selection.pick,
-            side,
-            selection.side or "",
-        )
+        chosen = replay.choose(episodes, number, rule, side, description.sides[side].name)
     except ArenaError as error:
         raise UserError(str(error)) from error
     return description, bodies.step_seconds, (first, second), chosen
 
 
 def _side(description: GameDescription, selection: Selection) -> int:
-    """The side that --pick means. Raises UserError if --side is missing, unknown or of no use."""
-    sides = [side.name for side in description.sides]
-    if selection.pick in ("win", "loss"):
-        if selection.side not in sides:
-            raise UserError(
-                f"--pick {selection.pick} needs --side {' or '.join(sides)}"
-                + (f", not {selection.side}" if selection.side else "")
-            )
-        return sides.index(selection.side)
-    if selection.side:
+    """The side that --pick means. Raises UserError if --side is unknown or of no use."""
+    if selection.side is None:
+        return 0
+    if selection.pick not in ("win", "loss"):
         raise UserError(f"--side {selection.side} goes with --pick win or --pick loss")
-    return -1
+    try:
+        return description.side_index(selection.side)
+    except ValueError as error:
+        raise UserError(f"--side {selection.side}: {error}") from error
 
 
 def _end(description: GameDescription, episode: Replay) -> str:

@@ -4,45 +4,62 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from itertools import cycle
 
 import mujoco
-import mujoco.viewer
+from mujoco import viewer
 
+from common.errors import UserError
 from common.game import GameDescription
 from sampler import replay
 from sampler.replay import Replay
+from sampler.scene_view import AZIMUTH, ELEVATION, camera_path, places
+
+STILL_SECONDS = 1.0
 
 
 def show(description: GameDescription, step_seconds: float, episodes: Sequence[Replay]) -> None:
-    """Shows episodes again and again until the viewer is closed.
+    """Shows episodes one after the other, and the last again and again, until a window is closed.
 
     Args:
         description: the game.
         step_seconds: simulated time of a step (s).
         episodes: at least one.
+
+    Raises:
+        UserError: no window can be opened.
     """
-    for episode in cycle(episodes):
-        model, data = replay.scene(description.name, description.physics, episode)
-        with mujoco.viewer.launch_passive(model, data) as viewer:
-            if not _play(viewer, model, data, episode, step_seconds):
-                return
+    for number, episode in enumerate(episodes, start=1):
+        if not _show(description, step_seconds, episode, again=number == len(episodes)):
+            return
 
 
-def _play(
-    viewer: mujoco.viewer.Handle,
-    model: mujoco.MjModel,
-    data: mujoco.MjData,
-    episode: Replay,
-    step_seconds: float,
-) -> bool:
-    """Shows one episode; False if the viewer was closed meanwhile."""
-    start = time.monotonic()
-    for number, position in enumerate(episode.positions):
-        if not viewer.is_running():
-            return False
-        data.qpos[:] = position
-        mujoco.mj_forward(model, data)
-        viewer.sync()
-        time.sleep(max(0.0, start + number * step_seconds - time.monotonic()))
-    return bool(viewer.is_running())
+def _show(description: GameDescription, step_seconds: float, episode: Replay, again: bool) -> bool:
+    """Shows an episode in a window of its own; tells whether the user has left it open."""
+    model, data = replay.scene(description.name, description.physics, episode)
+    try:
+        window = viewer.launch_passive(model, data, show_left_ui=False, show_right_ui=False)
+    except (RuntimeError, mujoco.FatalError) as error:
+        raise UserError(
+            f"no window can be opened ({error}); `sparring video` writes a film instead"
+        ) from error
+    targets, distances = camera_path(
+        places(model, episode.positions), step_seconds, model.vis.global_.fovy
+    )
+    with window:
+        # The user may turn it and come nearer; it goes on following.
+        window.cam.azimuth, window.cam.elevation = AZIMUTH, ELEVATION
+        window.cam.distance = distances.max()
+        while True:
+            start = time.monotonic()
+            for step, position in enumerate(episode.positions):
+                if not window.is_running():
+                    return False
+                with window.lock():
+                    data.qpos[:] = position
+                    mujoco.mj_forward(model, data)
+                    window.cam.lookat[:] = targets[step]
+                window.sync()
+                time.sleep(max(0.0, start + step * step_seconds - time.monotonic()))
+            time.sleep(STILL_SECONDS)
+            if not again:
+                return bool(window.is_running())

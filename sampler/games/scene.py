@@ -26,7 +26,7 @@ SIDES_TOUCH = ("agent0/torso", "agent1/torso")
 CONTACT_SLOTS = 32
 """Contacts that one sensor can tell; two humanoids had at most 5 in the recorded games."""
 
-_COLORS = ((0.72, 0.30, 0.26, 1.0), (0.22, 0.42, 0.68, 1.0))
+_COLORS = ((0.72, 0.30, 0.26, 1.0), (0.24, 0.58, 0.34, 1.0))
 _NEUTRAL = (0.85, 0.85, 0.8, 1.0)
 _LINE = (0.6, 0.0, 0.0, 1.0)
 _FLOOR_FRICTION = (1.0, 0.1, 0.1)
