@@ -68,9 +68,10 @@ def play(
 
 def measure(options: argparse.Namespace) -> list[report.Row]:
     description = describe(options.game, options.physics)
+    counts = (options.policies0, options.policies1)
     policies = [
         [random_network(side, number) for number in range(count)]
-        for side, count in zip(description.sides, (options.policies0, options.policies1), strict=True)
+        for side, count in zip(description.sides, counts, strict=True)
     ]
     start = perf_counter()
     with MatchPool(options.workers) as pool:

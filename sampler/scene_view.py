@@ -110,21 +110,21 @@ def places(model: mujoco.MjModel, positions: NDArray[np.float64]) -> Points:
     return np.stack([positions[:, start : start + 3] for start in starts], axis=1)
 
 
-def camera_path(places: Points, step_seconds: float, fovy: float) -> tuple[Points, Points]:
+def camera_path(points: Points, step_seconds: float, fovy: float) -> tuple[Points, Points]:
     """Where the camera looks (steps, 3) and from how far (steps,), so that all stay in view (m).
 
     Args:
-        places: (steps, things, 3), middles of what is to be kept in view.
+        points: (steps, things, 3), middles of what is to be kept in view.
         step_seconds: simulated time of a step (s).
         fovy: angle of view from bottom to top (degrees).
     """
     reach = max(1, round(SMOOTHING / step_seconds))
     weights = np.hanning(2 * reach + 3)[1:-1]
     weights /= weights.sum()
-    middle = (places.min(axis=1) + places.max(axis=1)) / 2
+    middle = (points.min(axis=1) + points.max(axis=1)) / 2
     middle[:, 2] = np.maximum(middle[:, 2], LOWEST)
     target = np.stack([_windows(column, reach) @ weights for column in middle.T], axis=1)
-    needed = _needed_distance(places - target[:, None], target[:, 2], fovy)
+    needed = _needed_distance(points - target[:, None], target[:, 2], fovy)
     # The farthest within reach, smoothed within reach, is never nearer than what is needed.
     farthest = _windows(np.maximum(needed, NEAREST), reach).max(axis=-1)
     return target, _windows(farthest, reach) @ weights

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 
+import glfw
 import mujoco
 from mujoco import viewer
 
@@ -28,20 +30,26 @@ def show(description: GameDescription, step_seconds: float, episodes: Sequence[R
     Raises:
         UserError: no window can be opened.
     """
+    _require_window()
     for number, episode in enumerate(episodes, start=1):
         if not _show(description, step_seconds, episode, again=number == len(episodes)):
             return
 
 
+def _require_window() -> None:
+    """The viewer ends the whole process where it cannot open a window."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if not glfw.init():
+            raise UserError(
+                "no window can be opened on this screen; `sparring video` writes a film instead"
+            )
+
+
 def _show(description: GameDescription, step_seconds: float, episode: Replay, again: bool) -> bool:
     """Shows an episode in a window of its own; tells whether the user has left it open."""
     model, data = replay.scene(description.name, description.physics, episode)
-    try:
-        window = viewer.launch_passive(model, data, show_left_ui=False, show_right_ui=False)
-    except (RuntimeError, mujoco.FatalError) as error:
-        raise UserError(
-            f"no window can be opened ({error}); `sparring video` writes a film instead"
-        ) from error
+    window = viewer.launch_passive(model, data, show_left_ui=False, show_right_ui=False)
     targets, distances = camera_path(
         places(model, episode.positions), step_seconds, model.vis.global_.fovy
     )
