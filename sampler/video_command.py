@@ -18,8 +18,7 @@ from common.game import GameDescription, Physics
 from common.videos import video_name
 from sampler.graphics import draw_without_screen, film_packages, graphics
 
-# MuJoCo chooses how to draw, and NumPy its number of threads, when they are loaded: they must not
-# be loaded before the commands below have said what they need.
+# MuJoCo chooses how to draw when it is imported, so `video` first says that there is no screen.
 if TYPE_CHECKING:
     from sampler.replay import Replay
 
@@ -64,7 +63,6 @@ def video(
     """
     if out is not None and out.suffix != ".mp4":
         raise UserError(f"--out {out}: should be a file that ends in .mp4 (--gif adds a GIF)")
-    _one_thread()
     draw_without_screen()
     with graphics():
         import mujoco  # noqa: F401 (it looks for its graphics libraries)
@@ -107,17 +105,11 @@ def watch(game: str, *, selection: Annotated[Selection, Parameter(name="*")]) ->
             "there is no screen here (neither DISPLAY nor WAYLAND_DISPLAY is set); "
             "`sparring video` writes a film instead"
         )
-    _one_thread()
     from sampler.watch import show
 
     description, step_seconds, _, chosen = _choose(game, selection)
     show(description, step_seconds, chosen)
     return 0
-
-
-def _one_thread() -> None:
-    """As in the workers: else the last bits of a large network, and so episodes, may differ."""
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 
 def _choose(

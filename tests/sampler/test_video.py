@@ -124,6 +124,8 @@ def sparring_video(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_video_and_a_gif_can_be_played(tmp_path: Path) -> None:
     out = tmp_path / "films" / "ants.mp4"
     done = sparring_video(*POLICIES, "--seed", "3", "--out", str(out), "--gif")
+    if "MuJoCo cannot draw here" in done.stderr and os.environ.get("CI") != "true":
+        pytest.skip(done.stderr)
     assert done.returncode == 0, done.stderr
     assert {file.name for file in out.parent.iterdir()} == {"ants.mp4", "ants.gif"}
     (episode,) = played(1, seed=3)
